@@ -1,0 +1,1 @@
+"""What the routes answer: the shapes of their JSON, a file for each kind of thing."""

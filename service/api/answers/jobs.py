@@ -1,0 +1,180 @@
+"""What is answered about jobs: where they stand, what they would take, what happened."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from service.contract import AttemptOutcome, JobSpec, JobState
+from service.jobs.follow import FollowedJob
+from service.jobs.submit import Forecast, NetworkSize
+from service.store.tables import Attempt, JobEvent
+
+
+class AttemptAnswer(BaseModel):
+    """The latest try at a job."""
+
+    number: int
+    host: str
+    device: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: AttemptOutcome | None
+    reason: str | None
+
+    @classmethod
+    def of(cls, attempt: Attempt, number: int) -> "AttemptAnswer":
+        """Return the answer for an attempt."""
+        return cls(
+            number=number,
+            host=attempt.host,
+            device=attempt.device,
+            started_at=attempt.started_at,
+            ended_at=attempt.ended_at,
+            outcome=AttemptOutcome(attempt.outcome) if attempt.outcome else None,
+            reason=attempt.reason,
+        )
+
+
+class JobAnswer(BaseModel):
+    """A job."""
+
+    id: uuid.UUID
+    kind: str
+    label: str | None
+    dataset: str
+    backbone: str
+    state: JobState
+    priority: int
+    spec: JobSpec = Field(description="As asked, with the defaults of the data set filled in.")
+    created_at: datetime
+    queued_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    cancel_requested: bool
+    attempts: int
+    attempt: AttemptAnswer | None = Field(description="The latest one.")
+    progress: dict[str, Any] | None = Field(description="Where the run stood after its last epoch.")
+    eta_seconds: float | None = Field(description="Until the end at most, while it runs.")
+    widths: dict[str, int] | None = Field(description="Filters of every group now.")
+    best_accuracy: float | None = Field(description="On the validation split, 0 to 1.")
+    error: str | None
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, followed: FollowedJob) -> "JobAnswer":
+        """Return the answer for a job."""
+        job, attempt = followed.job, followed.attempt
+        progress = job.progress or {}
+        running = job.state in {JobState.RUNNING, JobState.CANCELLING}
+        here = f"/v1/jobs/{job.id}"
+        links = {name: f"{here}/{name}" for name in ("events", "path", "models", "checkpoint")}
+        return cls(
+            id=job.id,
+            kind=job.kind,
+            label=job.label,
+            dataset=job.spec["dataset"],
+            backbone=job.spec["backbone"],
+            state=JobState(job.state),
+            priority=job.priority,
+            spec=JobSpec.model_validate(job.spec),
+            created_at=job.created_at,
+            queued_at=job.queued_at,
+            started_at=job.started_at,
+            ended_at=job.ended_at,
+            cancel_requested=job.cancel_requested,
+            attempts=job.attempts,
+            attempt=AttemptAnswer.of(attempt, job.attempts) if attempt else None,
+            progress=job.progress,
+            eta_seconds=progress.get("eta_seconds") if running else None,
+            widths=progress.get("widths"),
+            best_accuracy=job.best_accuracy,
+            error=job.error,
+            links={"self": here, **links, "cancel": f"{here}/cancel"},
+        )
+
+
+class JobPage(BaseModel):
+    """Some jobs, newest first."""
+
+    items: list[JobAnswer]
+    next: str | None = Field(description="Where the next page is; null on the last.")
+    next_cursor: str | None = Field(description="The cursor in `next`.")
+
+
+class SizeAnswer(BaseModel):
+    """A network and what it takes; null where only the images tell."""
+
+    widths: dict[str, int]
+    params: int | None
+    macs: int | None = Field(description="Multiply-accumulates of one image, forward.")
+    memory_bytes: int | None = Field(description="Of training it, torch and the data not counted.")
+
+    @classmethod
+    def of(cls, size: NetworkSize) -> "SizeAnswer":
+        """Return the answer for a size."""
+        return cls(
+            widths=dict(size.widths),
+            params=size.params,
+            macs=size.macs,
+            memory_bytes=size.memory_bytes,
+        )
+
+
+class TimeAnswer(BaseModel):
+    """How long training would take on workers as they were."""
+
+    least_seconds: float | None = Field(description="If no layer ever grew.")
+    most_seconds: float | None = Field(
+        description="If every epoch were one of the largest network."
+    )
+    reason: str | None = Field(description="Why there is no estimate, if there is none.")
+
+
+class ForecastAnswer(BaseModel):
+    """What a spec would take. Nothing was stored."""
+
+    spec: JobSpec = Field(description="As asked, with the defaults of the data set filled in.")
+    now: SizeAnswer = Field(description="The first network.")
+    at_most: SizeAnswer = Field(description="The largest one that the caps allow.")
+    time: TimeAnswer
+    layers: list[str] = Field(description="Groups of filters that can grow, in their order.")
+
+    @classmethod
+    def of(cls, forecast: Forecast) -> "ForecastAnswer":
+        """Return the answer for a forecast."""
+        return cls(
+            spec=forecast.spec,
+            now=SizeAnswer.of(forecast.first),
+            at_most=SizeAnswer.of(forecast.largest),
+            time=TimeAnswer(
+                least_seconds=forecast.seconds_least,
+                most_seconds=forecast.seconds_most,
+                reason=forecast.reason,
+            ),
+            layers=list(forecast.first.widths),
+        )
+
+
+class EventAnswer(BaseModel):
+    """Something that happened to a job."""
+
+    id: int
+    type: str
+    at: datetime
+    attempt: int = Field(description="Which claim of the job wrote it; 0 before the first.")
+    data: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: JobEvent) -> "EventAnswer":
+        """Return the answer for an event."""
+        return cls(id=event.id, type=event.type, at=event.at, attempt=event.fence, data=event.data)
+
+
+class EventPage(BaseModel):
+    """Some events, oldest first."""
+
+    items: list[EventAnswer]
+    next_after: int = Field(description="Ask with ?after= this for what came later.")
+    ended: bool = Field(description="The job is final and these are its last events.")

@@ -1,0 +1,149 @@
+"""What is answered about results: the path, the family, the files."""
+
+import uuid
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+
+from service.contract import ModelKind
+from service.jobs.results import RankedMember
+from service.store.path import StoredPath
+
+
+class LayerAnswer(BaseModel):
+    """A layer, and its support at every one of the steps."""
+
+    layer: int
+    name: str
+    kind: str
+    growable: bool
+    n_filters: list[int]
+    n_active: list[int]
+
+
+class StepAnswer(BaseModel):
+    """One point of the path."""
+
+    step: int
+    epoch: int
+    round: int
+    phase: str
+    loss: float
+    train_accuracy: float
+    validation_accuracy: float
+    learning_rate: float
+    params: int
+    macs: int
+    seconds: float
+
+
+class GrowthAnswer(BaseModel):
+    """One layer widened once."""
+
+    step: int
+    round: int
+    layer: int
+    name: str
+    before: int
+    after: int
+    fill: float
+    threshold: float
+    reason: str
+
+
+class PathAnswer(BaseModel):
+    """The structure path."""
+
+    layers: list[LayerAnswer]
+    steps: list[StepAnswer]
+    growth: list[GrowthAnswer]
+
+    @classmethod
+    def of(cls, path: StoredPath) -> "PathAnswer":
+        """Return the answer for a path."""
+        names = {row.layer: row.name for row in path.layers}
+        layers = [
+            LayerAnswer(
+                layer=row.layer,
+                name=row.name,
+                kind=row.kind,
+                growable=row.growable,
+                n_filters=[support.n_filters for support in path.support[row.layer]],
+                n_active=[support.n_active for support in path.support[row.layer]],
+            )
+            for row in path.layers
+        ]
+        steps = [StepAnswer.model_validate(row, from_attributes=True) for row in path.steps]
+        growth = [
+            GrowthAnswer(
+                step=row.step,
+                round=row.round,
+                layer=row.layer,
+                name=names[row.layer],
+                before=row.before,
+                after=row.after,
+                fill=row.fill,
+                threshold=row.threshold,
+                reason=row.reason,
+            )
+            for row in path.growth
+        ]
+        return cls(layers=layers, steps=steps, growth=growth)
+
+
+class ArtifactAnswer(BaseModel):
+    """A file."""
+
+    id: uuid.UUID
+    kind: str
+    format: str
+    sha256: str
+    bytes: int
+    published_at: datetime
+    expires_at: datetime | None
+    href: str = Field(description="Where its content is.")
+
+
+class ModelAnswer(BaseModel):
+    """A member of a family."""
+
+    id: uuid.UUID
+    step: int
+    round: int
+    kind: ModelKind
+    origin: str
+    widths: dict[str, int]
+    params: int
+    macs: int
+    validation_accuracy: float
+    test_accuracy: float | None = Field(description="Null until the run has read the test split.")
+    latency_ms: float | None
+    pareto: bool = Field(description="None of the family costs fewer MACs and is as accurate.")
+    artifact: ArtifactAnswer
+
+    @classmethod
+    def of(cls, ranked: RankedMember) -> "ModelAnswer":
+        """Return the answer for a model."""
+        model, artifact = ranked.member.model, ranked.member.artifact
+        return cls.model_validate(
+            {
+                **{name: getattr(model, name) for name in cls.model_fields if hasattr(model, name)},
+                "pareto": ranked.pareto,
+                "artifact": ArtifactAnswer(
+                    id=artifact.id,
+                    kind=artifact.kind,
+                    format=artifact.format,
+                    sha256=artifact.sha256,
+                    bytes=artifact.bytes,
+                    published_at=artifact.published_at,
+                    expires_at=artifact.expires_at,
+                    href=f"/v1/artifacts/{artifact.id}/content",
+                ),
+            }
+        )
+
+
+class ModelList(BaseModel):
+    """The models that fit, the cheapest first."""
+
+    items: list[ModelAnswer]

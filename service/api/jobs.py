@@ -1,0 +1,156 @@
+"""Routes: submit, list, follow and cancel jobs."""
+
+import base64
+import hashlib
+import uuid
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Header, Query, Response
+from starlette.responses import JSONResponse
+
+from service.api.access import Owner
+from service.api.answers.jobs import ForecastAnswer, JobAnswer, JobPage
+from service.api.context import Here
+from service.api.problems import documented
+from service.api.questions import JobsQuery, SubmitQuery
+from service.contract import FINAL_STATES, JobSpec
+from service.jobs.follow import FollowedJob, cancel, find, page
+from service.jobs.submit import forecast, submit
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+ASK_AGAIN_SECONDS = 2
+"""When it is worth asking again for a job that has not ended."""
+
+_IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x20-\x7e]+$",
+        description="The same key and body give the same job.",
+    ),
+]
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=JobAnswer,
+    responses={
+        200: {"model": ForecastAnswer, "description": "A dry run: what the job would take."},
+        202: {
+            "description": "The job, queued.",
+            "headers": {
+                "Location": {"schema": {"type": "string"}},
+                "Idempotency-Replayed": {"schema": {"type": "string"}},
+            },
+        },
+        **documented(400, 401, 403, 413, 422, 503, 507),
+    },
+)
+def submit_job(
+    spec: JobSpec,
+    query: Annotated[SubmitQuery, Query()],
+    owner: Owner,
+    here: Here,
+    idempotency_key: _IdempotencyKey = None,
+) -> Response:
+    """Submit a job."""
+    directories = here.settings.datasets
+    if query.dry_run:
+        found = forecast(here.database, here.catalogue, directories, owner=owner, spec=spec)
+        return _json(ForecastAnswer.of(found).model_dump_json(), 200)
+    submitted = submit(
+        here.database,
+        here.queue,
+        here.catalogue,
+        directories,
+        owner=owner,
+        spec=spec,
+        idempotency_key=idempotency_key,
+    )
+    headers = {"Location": f"/v1/jobs/{submitted.job.id}"}
+    if submitted.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    answer = JobAnswer.of(FollowedJob(job=submitted.job, attempt=None))
+    return _json(answer.model_dump_json(), 202, headers)
+
+
+@router.get("", responses=documented(400, 401, 403, 422, 503))
+def list_jobs(query: Annotated[JobsQuery, Query()], owner: Owner, here: Here) -> JobPage:
+    """List jobs, newest first."""
+    found = page(
+        here.database,
+        owner,
+        states=query.state,
+        label=query.label,
+        before=_position(query.cursor) if query.cursor else None,
+        limit=query.limit,
+    )
+    cursor = _cursor(found.last) if found.last else None
+    following = None
+    if cursor is not None:
+        asked = query.model_dump(mode="json", exclude_defaults=True) | {"cursor": cursor}
+        following = f"/v1/jobs?{urlencode(asked, doseq=True)}"
+    return JobPage(
+        items=[JobAnswer.of(job) for job in found.jobs], next=following, next_cursor=cursor
+    )
+
+
+@router.get(
+    "/{job_id}",
+    response_model=JobAnswer,
+    responses={
+        304: {"description": "As it was."},
+        **documented(400, 401, 403, 404, 422, 503),
+    },
+)
+def get_job(
+    job_id: uuid.UUID,
+    owner: Owner,
+    here: Here,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Return a job: its state, progress and links."""
+    followed = find(here.database, owner, job_id)
+    body = JobAnswer.of(followed).model_dump_json()
+    etag = f'W/"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+    headers = {"ETag": etag}
+    if followed.job.state not in FINAL_STATES:
+        headers["Retry-After"] = str(ASK_AGAIN_SECONDS)
+    if matches(if_none_match, etag):
+        return Response(status_code=304, headers=headers)
+    return _json(body, 200, headers)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    status_code=202,
+    response_model=JobAnswer,
+    responses=documented(400, 401, 403, 404, 409, 422, 503, 507),
+)
+def cancel_job(job_id: uuid.UUID, owner: Owner, here: Here) -> Response:
+    """Cancel a job; one that runs ends a little later."""
+    return _json(JobAnswer.of(cancel(here.database, owner, job_id)).model_dump_json(), 202)
+
+
+def matches(if_none_match: str | None, etag: str) -> bool:
+    """Return whether If-None-Match holds an ETag, by weak comparison. Source: RFC 9110, 13.1.2."""
+    if if_none_match is None:
+        return False
+    known = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+    return "*" in known or etag.removeprefix("W/") in known
+
+
+def _json(body: str, status: int, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, status, headers, media_type=JSONResponse.media_type)
+
+
+def _cursor(job_id: uuid.UUID) -> str:
+    return base64.urlsafe_b64encode(job_id.bytes).rstrip(b"=").decode()
+
+
+def _position(cursor: str) -> uuid.UUID:
+    return uuid.UUID(bytes=base64.urlsafe_b64decode(f"{cursor}=="))

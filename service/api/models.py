@@ -1,0 +1,117 @@
+"""Routes: the family of a job, and the files of its members."""
+
+import re
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.responses import FileResponse
+
+from service.api.access import Owner
+from service.api.answers.results import ModelAnswer, ModelList
+from service.api.context import Here
+from service.api.jobs import matches
+from service.api.problems import documented
+from service.api.questions import CheckpointQuery, ModelsQuery
+from service.errors import RangeNotSatisfiableError
+from service.jobs.results import artifact, best, family, file_of
+from service.settings import Settings
+from service.store.tables import Artifact
+
+router = APIRouter(prefix="/v1", tags=["results"])
+
+_ONE_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The file.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    206: {"description": "The asked range of the file."},
+    304: {"description": "The file is the one that the client has."},
+}
+_IfNoneMatch = Annotated[str | None, Header()]
+
+
+@router.get("/jobs/{job_id}/models", responses=documented(400, 401, 403, 404, 422, 503))
+def list_models(
+    job_id: uuid.UUID, query: Annotated[ModelsQuery, Query()], owner: Owner, here: Here
+) -> ModelList:
+    """List the models of a job that fit, the cheapest first."""
+    ranked = family(here.database, owner, job_id, query.budget)
+    return ModelList(
+        items=[ModelAnswer.of(each) for each in ranked if each.pareto or not query.pareto]
+    )
+
+
+@router.get(
+    "/jobs/{job_id}/checkpoint",
+    response_class=Response,
+    responses={**_FILE, **documented(400, 401, 403, 404, 410, 416, 422, 503)},
+)
+def get_checkpoint(
+    *,
+    job_id: uuid.UUID,
+    query: Annotated[CheckpointQuery, Query()],
+    request: Request,
+    owner: Owner,
+    here: Here,
+    if_none_match: _IfNoneMatch = None,
+) -> Response:
+    """Download the most accurate model that fits."""
+    member = best(here.database, owner, job_id, query.budget)
+    model = member.model
+    name = f"{model.kind}-{model.macs}-macs.{member.artifact.format}"
+    return _file(request, member.artifact, here.settings, name, if_none_match)
+
+
+@router.get(
+    "/artifacts/{artifact_id}/content",
+    response_class=Response,
+    responses={**_FILE, **documented(400, 401, 403, 404, 410, 416, 422, 503)},
+)
+def get_content(
+    artifact_id: uuid.UUID,
+    request: Request,
+    owner: Owner,
+    here: Here,
+    if_none_match: _IfNoneMatch = None,
+) -> Response:
+    """Download a file."""
+    record = artifact(here.database, owner, artifact_id)
+    name = f"{record.id}.{record.format}"
+    return _file(request, record, here.settings, name, if_none_match)
+
+
+def _file(
+    request: Request, record: Artifact, settings: Settings, name: str, if_none_match: str | None
+) -> Response:
+    place = file_of(record, settings.artifacts)
+    etag = f'"{record.sha256}"'
+    headers = {"ETag": etag, "Content-Location": f"/v1/artifacts/{record.id}/content"}
+    if matches(if_none_match, etag):
+        return Response(status_code=304, headers=headers)
+    _settle_range(request, record.bytes, etag)
+    return FileResponse(
+        place, headers=headers, media_type="application/octet-stream", filename=name
+    )
+
+
+def _settle_range(request: Request, size: int, etag: str) -> None:
+    """Take a Range that does not apply out of the request, in place. Source: RFC 9110, 14.2.
+
+    Raises:
+        RangeNotSatisfiableError: the range begins behind the end.
+    """
+    asked = request.headers.get("range")
+    if asked is None:
+        return
+    match = _ONE_RANGE.fullmatch(asked.strip())
+    first, last = match.groups() if match else ("", "")
+    applies = (first or last) and not (first and last and int(last) < int(first))
+    if not applies or request.headers.get("if-range", etag) != etag:
+        # Several ranges, another unit, no range at all, or of a file that has changed: all of it.
+        kept = [(name, value) for name, value in request.scope["headers"] if name != b"range"]
+        request.scope["headers"] = kept
+    elif (int(first) >= size) if first else int(last) == 0:
+        told = f"The range must begin before byte {size}, got {asked}."
+        raise RangeNotSatisfiableError(told, headers={"Content-Range": f"bytes */{size}"})

@@ -1,0 +1,225 @@
+"""Everything that goes wrong, as problem+json (RFC 9457)."""
+
+import errno
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from service.errors import (
+    FieldError,
+    InvalidRequestError,
+    MalformedRequestError,
+    NotFoundError,
+    ServiceError,
+    StorageFullError,
+    TooLargeError,
+    UnavailableError,
+)
+from service.jobs.check import escaped
+
+RETRY_SECONDS = 5
+"""When a client may come back after 503."""
+
+_log = structlog.get_logger(__name__)
+_PLAIN: Mapping[int, type[ServiceError]] = {
+    kind.status: kind for kind in (MalformedRequestError, NotFoundError, TooLargeError)
+}
+
+
+class ProblemField(BaseModel):
+    """One thing that was wrong with a request."""
+
+    pointer: str = Field(
+        description="JSON pointer into the body, ?name or {name} of a parameter, or a header."
+    )
+    code: str = Field(description="Stable word for programs.")
+    message: str = Field(description="What must hold, and what came.")
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str = Field(description="urn:slbi:problem: and the code.")
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="Path of the request.")
+    code: str = Field(description="Stable word for programs.")
+    errors: list[ProblemField]
+    request_id: str
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that may answer with problems of these statuses."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": content}
+        for status in statuses
+    }
+
+
+def problem(
+    error: ServiceError, *, path: str, request_id: str, status: int | None = None
+) -> Response:
+    """Return what a client reads of an error."""
+    status = error.status if status is None else status
+    code, title = error.code, error.title
+    if status != error.status:
+        code, title = HTTPStatus(status).name.lower(), HTTPStatus(status).phrase
+    body = {
+        "type": f"urn:slbi:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": error.detail,
+        "instance": path,
+        "code": code,
+        "errors": [
+            {"pointer": each.pointer, "code": each.code, "message": each.message}
+            for each in error.errors
+        ],
+        "request_id": request_id,
+    }
+    # ASCII only: what came may hold halves of surrogate pairs, which UTF-8 cannot.
+    return Response(json.dumps(body), status, error.headers, "application/problem+json")
+
+
+def understood(error: Exception) -> ServiceError:
+    """Return what a client is told of any error; what is unexpected is logged, never shown."""
+    if isinstance(error, ServiceError):
+        return error
+    if _is_full(error):
+        return StorageFullError("There must be room to store this, the disk is full.")
+    if isinstance(error, OperationalError | PoolTimeoutError) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    ):
+        _log.warning("database_unreachable", error=str(error))
+        headers = {"Retry-After": str(RETRY_SECONDS)}
+        return UnavailableError("The database must answer, it does not.", headers=headers)
+    _log.error("unexpected_error", exc_info=error)
+    return ServiceError("Something unexpected went wrong; the log has more under the request id.")
+
+
+async def on_service_error(request: Request, error: Exception) -> Response:
+    """Answer what routes raise for clients."""
+    return problem(understood(error), path=request.url.path, request_id=_request_id(request))
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Answer what the framework raises: no such route, no such method, a body out of bounds."""
+    if not isinstance(error, HTTPException):
+        raise TypeError(f"error must be an HTTPException, got {type(error).__name__}")
+    told = {
+        404: f"There is nothing at {request.url.path}.",
+        405: f"{request.url.path} must be called with another method, got {request.method}.",
+    }.get(error.status_code, f"{error.detail}.")
+    kind = _PLAIN.get(error.status_code, ServiceError)
+    return problem(
+        kind(told, headers=dict(error.headers or {})),
+        path=request.url.path,
+        request_id=_request_id(request),
+        status=error.status_code,
+    )
+
+
+async def on_validation_error(request: Request, error: Exception) -> Response:
+    """Answer a request whose parts are not of the form that the route declares."""
+    if not isinstance(error, RequestValidationError):
+        raise TypeError(f"error must be a RequestValidationError, got {type(error).__name__}")
+    return problem(_refusal(error), path=request.url.path, request_id=_request_id(request))
+
+
+def _refusal(error: RequestValidationError) -> ServiceError:
+    for each in error.errors():
+        if each["type"] == "json_invalid":
+            return MalformedRequestError(f"The body must be JSON: {each['ctx']['error']}.")
+        if tuple(each["loc"]) == ("body",) and not isinstance(error.body, dict):
+            return MalformedRequestError(
+                "The body must be a JSON object, sent with Content-Type: application/json."
+            )
+    fields = _merged([_field(each, error.body) for each in error.errors()])
+    return InvalidRequestError(" ".join(f"{each.message}." for each in fields), fields)
+
+
+def _field(error: Mapping[str, Any], body: object) -> FieldError:
+    place, *path = error["loc"]
+    name = ".".join(str(part) for part in path)
+    if place == "body":
+        parts = _body_path(path, body, keep_last=error["type"] == "missing")
+        pointer = "".join(f"/{escaped(part)}" for part in parts)
+        name = ".".join(parts) or "the body"
+    elif place == "path":
+        pointer = f"{{{name}}}"
+    else:
+        pointer = f"?{name}" if place == "query" else name
+    expected = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    came = error.get("input")
+    if error["type"] == "extra_forbidden":
+        message = f"{name} must be left out: there is no such field"
+    elif error["type"] == "missing":
+        message = f"{name} must be given"
+    else:
+        said = "" if isinstance(came, dict | list) else f", got {_short(came)}"
+        message = f"{name} must be {expected}{said}"
+    return FieldError(pointer=pointer, code=error["type"], message=message)
+
+
+def _body_path(path: Sequence[str | int], body: object, *, keep_last: bool) -> list[str]:
+    """Return the path without what pydantic adds to tell the branches of a union apart."""
+    kept: list[str] = []
+    place = body
+    for position, part in enumerate(path):
+        if isinstance(place, Mapping) and part in place:
+            place = place[part]
+        elif not (keep_last and position == len(path) - 1):
+            continue
+        kept.append(str(part))
+    return kept
+
+
+def _merged(fields: Sequence[FieldError]) -> list[FieldError]:
+    """Return one error a pointer: a value that fits no branch of a union fails once in each.
+
+    Where a branch fails deeper inside, the value was meant for it, and the others say nothing.
+    """
+    merged: dict[str, FieldError] = {}
+    for each in fields:
+        if any(other.pointer.startswith(f"{each.pointer}/") for other in fields):
+            continue
+        first = merged.setdefault(each.pointer, each)
+        if first is not each:
+            message = f"{first.message}; or {each.message}"
+            merged[each.pointer] = replace(first, message=message)
+    return list(merged.values())
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Return whether a disk without room is behind an error."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return True
+        if isinstance(error, DBAPIError):
+            code = getattr(error.orig, "sqlite_errorname", None)
+            if code == "SQLITE_FULL" or getattr(error.orig, "sqlstate", None) == "53100":
+                return True
+        error = error.__cause__
+    return False
+
+
+def _request_id(request: Request) -> str:
+    return str(request.scope["state"]["request_id"])

@@ -1,0 +1,123 @@
+"""Commands on a job's family: models, pull."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from service.cli.options import AsJson, JobId, MaxMacs, MaxParams, MinAccuracy, Server, connect
+from service.cli.output import MISSING, console, count, print_json, print_table, share, widths
+from service.contract import ModelKind
+
+_HEADER_LIMIT = 100_000_000
+"""Bytes of a safetensors header at most. Source: the format's own readers."""
+
+_DESCRIPTION = "slbi"
+"""Key of the header's metadata that holds the JSON. Source: docs/data.md, "Checkpoints"."""
+
+
+def models(
+    job_id: JobId,
+    *,
+    pareto: Annotated[
+        bool, typer.Option("--pareto", help="Only those that none beats in cost and accuracy.")
+    ] = False,
+    max_macs: MaxMacs = None,
+    max_params: MaxParams = None,
+    min_accuracy: MinAccuracy = None,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """List a job's family: every model that came of it, with its cost and accuracy."""
+    with connect(server) as client:
+        family = client.models(
+            job_id,
+            pareto=pareto,
+            max_macs=max_macs,
+            max_params=max_params,
+            min_accuracy=min_accuracy,
+        )
+    if as_json:
+        print_json(family)
+    else:
+        print_family(family)
+
+
+def pull(
+    job_id: JobId,
+    *,
+    max_macs: MaxMacs = None,
+    max_params: MaxParams = None,
+    min_accuracy: MinAccuracy = None,
+    kind: Annotated[ModelKind | None, typer.Option(help="Only models of this kind.")] = None,
+    format_: Annotated[
+        Literal["safetensors"], typer.Option("--format", help="Of the file.")
+    ] = "safetensors",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file; JOB.safetensors by default.")
+    ] = None,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download the most accurate model that fits, and write its description beside it as JSON."""
+    target = output or Path(f"{job_id}.{format_}")
+    with connect(server) as client:
+        client.download(
+            job_id,
+            target,
+            max_macs=max_macs,
+            max_params=max_params,
+            min_accuracy=min_accuracy,
+            kind=kind,
+            format=format_,
+        )
+    description = describe(target)
+    beside = target.with_suffix(".json")
+    beside.write_text(json.dumps(description, indent=2) + "\n")
+    if as_json:
+        print_json({"file": str(target), "description": description})
+    else:
+        console().print(f"{target}  {count(target.stat().st_size)}B", markup=False)
+        console().print(f"{beside}  its description", markup=False)
+
+
+def describe(file: Path) -> dict[str, Any]:
+    """Return what a checkpoint says of itself.
+
+    Raises:
+        ValueError: The file is no safetensors file, or has no description.
+
+    Source: the safetensors format: 8 bytes of length, then a JSON header.
+    """
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if length > min(_HEADER_LIMIT, file.stat().st_size):
+            raise ValueError(f"{file} must be a safetensors file, its header is not of one")
+        try:
+            metadata = json.loads(stream.read(length))["__metadata__"]
+            return dict(json.loads(metadata[_DESCRIPTION]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{file} must carry a description under {_DESCRIPTION!r}") from error
+
+
+def print_family(family: Sequence[Mapping[str, Any]]) -> None:
+    """Print a line a model."""
+    print_table(
+        ["model", "kind", "MACs", "params", "validation", "test", "latency", "widths"],
+        [
+            [
+                model["origin"],
+                model["kind"],
+                count(model["macs"]),
+                count(model["params"]),
+                share(model["validation_accuracy"]),
+                share(model["test_accuracy"]),
+                f"{model['latency_ms']:.2f} ms" if model["latency_ms"] is not None else MISSING,
+                widths(model["widths"]),
+            ]
+            for model in family
+        ],
+        right=["MACs", "params", "validation", "test", "latency"],
+    )

@@ -1,0 +1,143 @@
+"""Commands on jobs: submit, jobs, show, watch, cancel, path."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.cli.chart import print_path
+from service.cli.exits import ExitCode
+from service.cli.follow import follow, follow_as_json, progress_line
+from service.cli.options import AsJson, JobId, Server, connect
+from service.cli.output import MISSING, console, print_json, print_table, share
+from service.cli.overrides import spec_of
+from service.client.client import Client
+from service.contract import JobState
+
+
+def submit(
+    dataset: Annotated[str | None, typer.Argument(help="Name from `slbi datasets`.")] = None,
+    backbone: Annotated[str | None, typer.Argument(help="Name from `slbi backbones`.")] = None,
+    *,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A field of the spec, e.g. growth.max_rounds=3."
+        ),
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="A spec as JSON.", exists=True)] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and estimate, and make no job.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for a network to be grown, e.g. `slbi submit digits vgg11 --watch`."""
+    spec = spec_of(dataset, backbone, file, settings or [])
+    with connect(server) as client:
+        job = client.submit(spec, dry_run=dry_run)
+        if dry_run or as_json:
+            print_json(job)
+        elif watch:
+            console().print(f"Job {job['id']}")
+        else:
+            console().print(f"Job {job['id']} is {job['state']}. Follow it: slbi watch {job['id']}")
+        if watch and not dry_run:
+            _follow(client, job["id"], as_json=as_json)
+
+
+def jobs(
+    *,
+    state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
+    label: Annotated[str | None, typer.Option(help="Only jobs of this label.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 20,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the jobs, newest first."""
+    with connect(server) as client:
+        found = client.jobs(state=state, label=label)
+        listed = [job for job, _ in zip(found, range(limit), strict=False)]
+    if as_json:
+        print_json(listed)
+        return
+    print_table(
+        ["job", "state", "data set", "backbone", "best", "label", "created"],
+        [
+            [
+                job["id"],
+                job["state"],
+                job["spec"]["dataset"],
+                job["spec"]["backbone"],
+                share(job["best_accuracy"]),
+                job["label"] or MISSING,
+                job["created_at"][:16].replace("T", " "),
+            ]
+            for job in listed
+        ],
+        right=["best"],
+        whole=["job"],
+    )
+
+
+def show(job_id: JobId, *, server: Server = None, as_json: AsJson = False) -> None:
+    """Show one job: where it stands and what came of it."""
+    with connect(server) as client:
+        job = client.job(job_id)
+    if as_json:
+        print_json(job)
+        return
+    for name, value in _facts(job).items():
+        console().print(f"{name:<10}{value}")
+
+
+def watch(job_id: JobId, *, server: Server = None, as_json: AsJson = False) -> None:
+    """Follow a job to its end; exits with 1 if that is not success."""
+    with connect(server) as client:
+        _follow(client, job_id, as_json=as_json)
+
+
+def cancel(job_id: JobId, *, server: Server = None, as_json: AsJson = False) -> None:
+    """End a job; what it has published stays."""
+    with connect(server) as client:
+        job = client.cancel(job_id)
+    if as_json:
+        print_json(job)
+    else:
+        console().print(f"Job {job_id} is {job['state']}.")
+
+
+def path(job_id: JobId, *, server: Server = None, as_json: AsJson = False) -> None:
+    """Draw the structure path: each layer's share in the support, and where it was widened."""
+    with connect(server) as client:
+        answer = client.path(job_id)
+    if as_json:
+        print_json(answer)
+    elif not answer["steps"]:
+        console().print("No epoch has ended yet.")
+    else:
+        print_path(answer)
+
+
+def _follow(client: Client, job_id: str, *, as_json: bool) -> None:
+    events = client.events(job_id)
+    state = follow_as_json(events) if as_json else follow(events)
+    if state != JobState.SUCCEEDED:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _facts(job: dict[str, Any]) -> dict[str, str]:
+    facts = {
+        "job": job["id"],
+        "state": job["state"],
+        "data set": job["spec"]["dataset"],
+        "backbone": job["spec"]["backbone"],
+        "label": job["label"] or MISSING,
+        "best": share(job["best_accuracy"]),
+    }
+    if job["progress"]:
+        facts["progress"] = progress_line(job["progress"])
+    if job["error"]:
+        facts["error"] = job["error"]
+    return facts

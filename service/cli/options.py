@@ -1,0 +1,34 @@
+"""Options that several commands share, and the client they lead to."""
+
+from typing import Annotated
+
+import typer
+
+from service.client.client import Client
+from service.settings import ClientSettings
+
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="URL",
+        help="Address of the service; SLBI_SERVER, else this machine's port 8000.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+MaxMacs = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Multiply-accumulates an image at most.")
+]
+MaxParams = Annotated[int | None, typer.Option(min=1, metavar="N", help="Parameters at most.")]
+MinAccuracy = Annotated[
+    float | None,
+    typer.Option(min=0.0, max=1.0, metavar="SHARE", help="Validation accuracy at least, 0 to 1."),
+]
+
+
+def connect(server: str | None) -> Client:
+    """Return a client of the service named, or of the environment's, with the environment's key."""
+    settings = ClientSettings()
+    key = settings.key.get_secret_value() if settings.key else None
+    return Client(server or settings.server, key)

@@ -1,0 +1,62 @@
+"""A job's spec from what the command line says."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def spec_of(
+    dataset: str | None, backbone: str | None, file: Path | None, settings: Sequence[str]
+) -> dict[str, Any]:
+    """Return a spec: the file's, then the two names, then the single settings, the later winning.
+
+    Only the form is looked at here; what the fields may hold, the service says.
+
+    Args:
+        dataset: Name of a data set; None leaves the file's.
+        backbone: Name of a backbone; None leaves the file's.
+        file: A spec as JSON, or nothing.
+        settings: `a.b=value`, the value as JSON, or as the text it is where it is none.
+
+    Raises:
+        ValueError: The file holds no JSON object, or a setting is not of the form `name=value`.
+    """
+    spec = _read(file) if file else {}
+    spec |= {
+        name: value
+        for name, value in (("dataset", dataset), ("backbone", backbone))
+        if value is not None
+    }
+    for setting in settings:
+        _put(spec, setting)
+    return spec
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        spec = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file} must hold a spec as JSON: {error}") from error
+    if not isinstance(spec, dict):
+        raise ValueError(f"{file} must hold a JSON object, got {type(spec).__name__}")  # noqa: TRY004
+    return spec
+
+
+def _put(spec: dict[str, Any], setting: str) -> None:
+    """Set one field, in place."""
+    path, equals, text = setting.partition("=")
+    names = path.split(".")
+    if not equals or not all(names):
+        raise ValueError(f"--set must be like growth.max_rounds=3, got {setting!r}")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    place = spec
+    for name in names[:-1]:
+        below = place.get(name)
+        if not isinstance(below, dict):
+            below = place[name] = {}
+        place = below
+    place[names[-1]] = value

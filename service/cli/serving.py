@@ -1,0 +1,179 @@
+"""Commands that run the service or a part of it: serve, api, worker, migrate."""
+
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.cli.exits import CommandError, ExitCode
+from service.cli.installed import offered
+from service.cli.output import console
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.store.database import Database
+
+PASSED_ON: dict[str, Any] = {
+    "allow_extra_args": True,
+    "ignore_unknown_options": True,
+    "help_option_names": [],
+}
+"""Context of a command whose arguments, --help among them, belong to a worker."""
+
+STREAM_SECONDS = 2
+"""How long a stopping server waits for answers that are under way."""
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.")]
+Port = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Port; 8000 by default, 0 takes a free one.")
+]
+
+
+def serve(
+    *,
+    host: Host = None,
+    port: Port = None,
+    home: Annotated[
+        Path | None, typer.Option(help="Where database and checkpoints are kept.")
+    ] = None,
+    data_dir: Annotated[
+        list[Path] | None, typer.Option(help="Where data sets are looked for; may be repeated.")
+    ] = None,
+) -> None:
+    """Start the whole service in one process: API, queue, one worker, SQLite.
+
+    The first start makes a key and shows it once. On a loopback address none is needed.
+    """
+    from migrations.run import upgrade
+    from service.keys import check_exposure, create_key, list_keys
+    from service.logs import configure
+    from service.store.database import Database
+
+    settings = _settings(host=host, port=port, home=home, data_dirs=tuple(data_dir or ()) or None)
+    configure(settings.log_format)
+    listener = _listen(settings)
+    start = offered("embedded")
+    database = Database(settings.database)
+    try:
+        upgrade(database)
+        if not list_keys(database):
+            _, secret = create_key(database, "first")
+            console().print(f"Key, shown only now: [bold]{secret}[/bold]")
+        check_exposure(settings, database)
+        worker = start(settings, database)
+        try:
+            _run(settings, database, listener)
+        finally:
+            worker.stop()
+    finally:
+        database.close()
+
+
+def api(*, host: Host = None, port: Port = None) -> None:
+    """Start only the API, on the database and broker of the environment.
+
+    Needs SLBI_DATABASE_URL and SLBI_BROKER_URL, a database that `slbi migrate` has brought up to
+    date, and a key unless the address is a loopback one.
+    """
+    from migrations.run import current, head
+    from service.keys import check_exposure
+    from service.logs import configure
+    from service.store.database import Database
+
+    settings = _settings(host=host, port=port)
+    configure(settings.log_format)
+    if settings.database_url is None or settings.broker_url.startswith("memory:"):
+        raise CommandError(
+            "SLBI_DATABASE_URL and SLBI_BROKER_URL must be set; `slbi serve` needs neither",
+            ExitCode.INVALID,
+        )
+    database = Database(settings.database)
+    try:
+        if (at := current(database)) != head():
+            raise CommandError(
+                f"the database must be at revision {head()}, it is at {at or 'none'}:"
+                " run `slbi migrate`"
+            )
+        check_exposure(settings, database)
+        _run(settings, database, _listen(settings))
+    finally:
+        database.close()
+
+
+def migrate() -> None:
+    """Bring the database of the environment up to date."""
+    from migrations.run import current, upgrade
+    from service.store.database import Database
+
+    database = Database(Settings().database)
+    try:
+        before = current(database)
+        upgrade(database)
+        after = current(database)
+    finally:
+        database.close()
+    console().print(
+        f"The database is at revision {after}" + (", as before." if before == after else ".")
+    )
+
+
+def worker(context: typer.Context) -> None:
+    """Start a worker on the database and broker of the environment."""
+    raise typer.Exit(offered("command")(list(context.args)))
+
+
+def _settings(**given: Any) -> Settings:  # noqa: ANN401 - each setting checks its own
+    """Return the environment's settings with what the command line gave on top."""
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Return a bound socket, so that a taken port is told before anything is started."""
+    try:
+        family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        raise CommandError(
+            f"{settings.host}:{settings.port} must be free to listen on: {error.strerror}"
+        ) from error
+
+
+def _run(settings: Settings, database: "Database", listener: socket.socket) -> None:
+    """Serve until a signal ends it."""
+    import uvicorn
+
+    from service.catalogue import Catalogue
+    from service.main import create_app
+    from service.queue import CeleryQueue
+    from service.reconciler import Reconciler
+
+    queue = CeleryQueue(settings.broker_url)
+    reconciler = Reconciler(database, queue, settings)
+    app = create_app(settings, database, queue, Catalogue.generated(), [reconciler])
+    # Streams of events stay open as long as a job runs; nothing is lost when they are cut.
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=STREAM_SECONDS,
+    )
+    address = _address(listener)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                console().print(f"slbi is ready at {address}", soft_wrap=True)
+
+    # uvicorn repeats the signal that ended it; what was started beside it must still be stopped.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(ExitCode.OK))
+    Server(config).run(sockets=[listener])
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,1 @@
+"""The Python client: one call a route, with retries, resumed downloads and a followed stream."""

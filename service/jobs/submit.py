@@ -1,0 +1,245 @@
+"""Submit a job, or say what it would take."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from service.catalogue import Catalogue
+from service.contract import JobSpec, JobState
+from service.datasets import find_dataset
+from service.errors import FieldError, InvalidRequestError
+from service.estimate import rate, training_macs
+from service.jobs.check import CheckedSpec, check, given
+from service.queue import Queue
+from service.store.database import Database
+from service.store.ids import new_id
+from service.store.jobs import find_job, find_replay, insert_job
+from service.store.path import recent_paces
+from service.store.tables import IdempotencyKey, Job
+
+_PACES = 200
+"""Recorded epochs that a time estimate looks at."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submitted:
+    """A job, and whether an earlier request had made it."""
+
+    job: Job
+    replayed: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkSize:
+    """A network and what it takes; None where the size of the images is not known."""
+
+    widths: Mapping[str, int]
+    params: int | None
+    macs: int | None
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """What a spec would take."""
+
+    spec: JobSpec
+    first: NetworkSize
+    largest: NetworkSize
+    seconds_least: float | None
+    """If no layer ever grew."""
+    seconds_most: float | None
+    """If every epoch were one of the largest network."""
+    reason: str | None
+    """Why there is no time, if there is none."""
+
+
+def submit(
+    database: Database,
+    queue: Queue,
+    catalogue: Catalogue,
+    directories: tuple[Path, ...],
+    *,
+    owner: uuid.UUID,
+    spec: JobSpec,
+    idempotency_key: str | None,
+) -> Submitted:
+    """Store a job, queued, and wake a worker. The row is all that the job needs to be run.
+
+    Args:
+        idempotency_key: the same key and spec of this owner give the same job.
+
+    Raises:
+        InvalidRequestError: the spec cannot be run here, or the key was used for another one.
+    """
+    asked = _sha256(spec)
+    if idempotency_key is not None:
+        earlier = _replayed(database, owner, idempotency_key, asked)
+        if earlier is not None:
+            return earlier
+    job = _job(owner, check(spec, catalogue, directories).spec)
+    replay = None
+    if idempotency_key is not None:
+        replay = IdempotencyKey(
+            id=new_id(),
+            owner=owner,
+            key=idempotency_key,
+            body_sha256=asked,
+            job_id=job.id,
+            created_at=job.created_at,
+        )
+    try:
+        with database.writing() as session:
+            insert_job(session, job, replay)
+    except IntegrityError:
+        if idempotency_key is None:
+            raise
+        earlier = _replayed(database, owner, idempotency_key, asked)
+        if earlier is None:
+            raise
+        return earlier
+    queue.wake()
+    return Submitted(job=job, replayed=False)
+
+
+def forecast(
+    database: Database,
+    catalogue: Catalogue,
+    directories: tuple[Path, ...],
+    *,
+    owner: uuid.UUID,
+    spec: JobSpec,
+) -> Forecast:
+    """Return what a spec would take, and store nothing.
+
+    Raises:
+        InvalidRequestError: the spec cannot be run here.
+    """
+    checked = check(spec, catalogue, directories)
+    first = _size(checked, checked.start)
+    largest = _capped(_size(checked, checked.widest), checked.spec)
+    speed = _speed(database, catalogue, directories, owner)
+    reason = None if speed else "No finished job tells yet how fast the workers are."
+    if first.macs is None:
+        reason = "Only the images tell their size: set data.image_size."
+    return Forecast(
+        spec=checked.spec,
+        first=first,
+        largest=largest,
+        seconds_least=_seconds(checked, first.macs, speed, rounds=1),
+        seconds_most=_seconds(checked, largest.macs, speed, rounds=None),
+        reason=reason,
+    )
+
+
+def _replayed(database: Database, owner: uuid.UUID, key: str, asked: str) -> Submitted | None:
+    """Return the job that an idempotency key stands for, if it was used before."""
+    with database.reading() as session:
+        replay = find_replay(session, owner, key)
+        if replay is None:
+            return None
+        if replay.body_sha256 != asked:
+            message = "an Idempotency-Key must go with the body it was first sent with"
+            error = FieldError(pointer="Idempotency-Key", code="key_reused", message=message)
+            raise InvalidRequestError(f"{message}, got another one.", [error])
+        job = find_job(session, owner, replay.job_id)
+        session.expunge_all()
+    if job is None:
+        raise LookupError(f"idempotency key {replay.id} must refer to a job of its owner")
+    return Submitted(job=job, replayed=True)
+
+
+def _job(owner: uuid.UUID, spec: JobSpec) -> Job:
+    now = datetime.now(UTC)
+    return Job(
+        id=new_id(),
+        owner=owner,
+        kind=spec.kind,
+        label=spec.label,
+        spec=spec.model_dump(mode="json"),
+        spec_sha256=_sha256(spec),
+        state=JobState.QUEUED,
+        priority=spec.priority,
+        created_at=now,
+        queued_at=now,
+        fence=0,
+        attempts=0,
+        cancel_requested=False,
+        pause_requested=False,
+    )
+
+
+def _sha256(spec: JobSpec) -> str:
+    canonical = json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _size(checked: CheckedSpec, widths: Mapping[str, int]) -> NetworkSize:
+    cost = checked.cost(widths)
+    if cost is None:
+        return NetworkSize(widths=widths, params=None, macs=None, memory_bytes=None)
+    memory = cost.memory_bytes(given("optim.batch", checked.spec.optim.batch))
+    return NetworkSize(widths=widths, params=cost.params, macs=cost.macs, memory_bytes=memory)
+
+
+def _capped(size: NetworkSize, spec: JobSpec) -> NetworkSize:
+    """Return a size within the caps on parameters and MACs; its widths are then not reached."""
+    if size.params is None or size.macs is None:
+        return size
+    return NetworkSize(
+        widths=size.widths,
+        params=min(size.params, spec.growth.max_params or size.params),
+        macs=min(size.macs, spec.growth.max_macs or size.macs),
+        memory_bytes=size.memory_bytes,
+    )
+
+
+def _speed(
+    database: Database, catalogue: Catalogue, directories: tuple[Path, ...], owner: uuid.UUID
+) -> float | None:
+    """Return training MACs a second, by the owner's finished jobs."""
+    with database.reading() as session:
+        paces = recent_paces(session, owner, _PACES)
+    measured = []
+    for pace in paces:
+        images = _images(pace.spec, catalogue, directories)
+        if images:
+            measured.append((training_macs(pace.macs, images), pace.seconds))
+    return rate(measured)
+
+
+def _images(
+    spec: Mapping[str, Any], catalogue: Catalogue, directories: tuple[Path, ...]
+) -> int | None:
+    """Return the images that an epoch of this spec trains on."""
+    dataset = find_dataset(spec["dataset"], catalogue, directories)
+    return None if dataset is None else round(dataset.train * (1 - spec["data"]["validation"]))
+
+
+def _seconds(
+    checked: CheckedSpec, macs: int | None, speed: float | None, *, rounds: int | None
+) -> float | None:
+    """Return how long training takes if every epoch is of a network of `macs`.
+
+    Args:
+        rounds: of growth; None means as many as the spec allows.
+    """
+    if macs is None or speed is None:
+        return None
+    growth, tune = checked.spec.growth, checked.spec.tune
+    images = round(checked.dataset.train * (1 - checked.spec.data.validation))
+    rounds = given("growth.max_rounds", growth.max_rounds) if rounds is None else rounds
+    epochs = given("growth.round_epochs", growth.round_epochs) * rounds
+    grown = training_macs(macs, images) * min(epochs, growth.max_epochs or epochs)
+    grown = min(grown, growth.max_training_macs or grown)
+    seconds = min(grown / speed, growth.max_seconds or grown / speed)
+    tuning = given("tune.epochs", tune.epochs)
+    tuning += given("tune.pruned_epochs", tune.pruned_epochs)
+    return seconds + training_macs(macs, images) * tuning / speed

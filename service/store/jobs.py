@@ -1,0 +1,120 @@
+"""Jobs as their owner sees them: insert, find, list, cancel. Nothing here commits."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select, tuple_
+from sqlalchemy.orm import Session
+
+from service.contract import HELD_STATES, EventType, JobState
+from service.store.history import append
+from service.store.tables import Attempt, IdempotencyKey, Job
+
+
+def insert_job(session: Session, job: Job, replay: IdempotencyKey | None) -> None:
+    """Store a job, its first event and, if it may be repeated, its idempotency key.
+
+    Raises:
+        IntegrityError: the owner has used the idempotency key before.
+    """
+    session.add(job)
+    session.flush()
+    if replay is not None:
+        session.add(replay)
+        session.flush()
+    data = {"dataset": job.spec["dataset"], "backbone": job.spec["backbone"], "label": job.label}
+    append(
+        session,
+        job_id=job.id,
+        fence=job.fence,
+        kind=EventType.SUBMITTED,
+        data=data,
+        now=job.created_at,
+    )
+
+
+def find_job(session: Session, owner: uuid.UUID, job_id: uuid.UUID) -> Job | None:
+    """Return a job of this owner."""
+    return session.scalars(select(Job).where(Job.id == job_id, Job.owner == owner)).one_or_none()
+
+
+def find_replay(session: Session, owner: uuid.UUID, key: str) -> IdempotencyKey | None:
+    """Return what an idempotency key of this owner was used for."""
+    return session.scalars(
+        select(IdempotencyKey).where(IdempotencyKey.owner == owner, IdempotencyKey.key == key)
+    ).one_or_none()
+
+
+def page_of_jobs(
+    session: Session,
+    owner: uuid.UUID,
+    *,
+    states: Sequence[JobState],
+    label: str | None,
+    before: uuid.UUID | None,
+    limit: int,
+) -> Sequence[Job]:
+    """Return the newest jobs of this owner, at most `limit`, newest first.
+
+    Args:
+        states: only jobs in one of these; none at all means every state.
+        label: only jobs with exactly this label.
+        before: only jobs older than this one.
+    """
+    query = select(Job).where(Job.owner == owner)
+    if states:
+        query = query.where(Job.state.in_(states))
+    if label is not None:
+        query = query.where(Job.label == label)
+    if before is not None:
+        query = query.where(Job.id < before)
+    return session.scalars(query.order_by(Job.id.desc()).limit(limit)).all()
+
+
+def latest_attempts(session: Session, jobs: Sequence[Job]) -> Mapping[uuid.UUID, Attempt]:
+    """Return job -> its latest attempt, for those that have one."""
+    fences = [(job.id, job.fence) for job in jobs if job.fence > 0]
+    if not fences:
+        return {}
+    found = session.scalars(
+        select(Attempt).where(tuple_(Attempt.job_id, Attempt.fence).in_(fences))
+    )
+    return {attempt.job_id: attempt for attempt in found}
+
+
+def lock_job(session: Session, owner: uuid.UUID, job_id: uuid.UUID) -> Job | None:
+    """Return a job of this owner, locked until the transaction ends."""
+    return session.scalars(
+        select(Job).where(Job.id == job_id, Job.owner == owner).with_for_update()
+    ).one_or_none()
+
+
+def request_cancel(session: Session, job: Job, now: datetime) -> None:
+    """Cancel a locked job that waits; ask the worker of one that runs to end it, in place."""
+    job.cancel_requested = True
+    kinds = [EventType.CANCEL_REQUESTED]
+    if job.state in HELD_STATES:
+        job.state = JobState.CANCELLING
+    else:
+        job.state = JobState.CANCELLED
+        job.ended_at = now
+        kinds.append(EventType.CANCELLED)
+    for kind in kinds:
+        append(session, job_id=job.id, fence=job.fence, kind=kind, data={}, now=now)
+
+
+def count_by_state(session: Session) -> Mapping[str, int]:
+    """Return state -> number of jobs, of all owners."""
+    counted = session.execute(select(Job.state, func.count()).group_by(Job.state))
+    return {state: number for state, number in counted}  # noqa: C416 - rows are no plain pairs
+
+
+def count_attempts_by_outcome(session: Session) -> Mapping[str, int]:
+    """Return outcome -> number of attempts that ended so, of all owners."""
+    counted = session.execute(
+        select(Attempt.outcome, func.count())
+        .where(Attempt.outcome.is_not(None))
+        .group_by(Attempt.outcome)
+    )
+    return {str(outcome): number for outcome, number in counted}

@@ -1,0 +1,102 @@
+"""When a group of filters is due to be widened: when its support fills it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from slbi.nets.backbone import Backbone
+from slbi.nets.coupling import FilterGroup
+
+
+class Selects(Protocol):
+    """What the rule asks of an optimizer: which weights have a twin, and what its Gamma selects."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Return the parameter groups, each with its `structure`."""
+
+    def support(self, parameter: Tensor, /) -> Tensor:
+        """Return the support of one weight: (O,) bool for filters, its own shape for entries."""
+
+
+def group_support(optimizer: Selects, net: Backbone, group: str) -> Tensor:
+    """Return which filters of a group any of its producers selects.
+
+    Where the twin is elementwise, a filter is selected with the first of its entries. A weight
+    without a twin, or one whose twin goes by input columns, selects no filters.
+
+    Returns:
+        (O,) bool.
+
+    Raises:
+        KeyError: there is no such group.
+        ValueError: none of its producers has a twin by filter or element.
+    """
+    selected = _selected(optimizer, net, net.coupling().group(group))
+    if not selected:
+        raise ValueError(
+            f"a producer of {group!r} must have structure 'filter' or 'element', none of them has"
+        )
+    return torch.stack(selected).any(dim=0)  # (O,)
+
+
+def supports(optimizer: Selects, net: Backbone) -> dict[str, Tensor]:
+    """Return `group_support` of every group that has a producer with a twin."""
+    found = ((g.name, _selected(optimizer, net, g)) for g in net.coupling().groups)
+    return {name: torch.stack(selected).any(dim=0) for name, selected in found if selected}
+
+
+def fills(optimizer: Selects, net: Backbone) -> dict[str, float]:
+    """Return the share of filters selected, 0 to 1, of every group that has a twin."""
+    return {
+        name: float(support.double().mean()) for name, support in supports(optimizer, net).items()
+    }
+
+
+def due(
+    fills: Mapping[str, float], threshold: float, thresholds: Mapping[str, float] | None = None
+) -> tuple[str, ...]:
+    """Return the groups whose fill has reached their threshold, in the order of `fills`.
+
+    Args:
+        fills: group -> share of filters selected.
+        threshold: for all groups that have none of their own, in (0, 1].
+        thresholds: group -> its own threshold, in (0, 1].
+
+    Raises:
+        ValueError: a threshold out of range, or one for a group that has no fill.
+    """
+    own = {} if thresholds is None else thresholds
+    _check(own.values(), threshold)
+    for group in own:
+        if group not in fills:
+            raise ValueError(
+                f"a threshold must be for one of {', '.join(fills)}, got one for {group!r}"
+            )
+    return tuple(group for group, fill in fills.items() if fill >= own.get(group, threshold))
+
+
+def _check(own: Iterable[float], threshold: float) -> None:
+    for value in (threshold, *own):
+        if not 0 < value <= 1:
+            raise ValueError(f"threshold must be in (0, 1], got {value}")
+
+
+def _selected(optimizer: Selects, net: Backbone, group: FilterGroup) -> list[Tensor]:
+    """Return the (O,) support of every producer of a group that has a twin."""
+    structures = {
+        parameter: entry.get("structure")
+        for entry in optimizer.param_groups
+        for parameter in entry["params"]
+    }
+    selected = []
+    for name in group.tensors("producer"):
+        weight = net.get_parameter(name)
+        match structures.get(weight):
+            case "filter":
+                selected.append(optimizer.support(weight))
+            case "element":
+                selected.append(optimizer.support(weight).flatten(1).any(dim=1))
+    return selected

@@ -1,0 +1,1 @@
+"""Networks with a width for every group of filters, and what couples those widths."""

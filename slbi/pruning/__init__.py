@@ -1,0 +1,1 @@
+"""What is not in the support, set to zero or physically removed."""

@@ -1,0 +1,47 @@
+"""Set the filters that are not kept to zero: the weights on the support."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from slbi.nets.backbone import Backbone
+from slbi.nets.coupling import FilterGroup
+from slbi.nets.transfer import carry_net
+from slbi.pruning.keep import settled
+
+
+@torch.no_grad()
+def masked(net: Backbone, keep: Mapping[str, Tensor], *, silent: bool = False) -> Backbone:
+    """Return the network with the rows of filters that are not kept zero in every producer.
+
+    Such a filter still emits a constant, the shift of its norm, unless `silent`. A group of which
+    nothing would be left keeps its filter of the largest norm, as slicing must. The network given
+    is left as it is.
+
+    Args:
+        net: the network.
+        keep: group -> (O,) bool; a group that is not named is kept whole.
+        silent: set scale and shift of those filters in their norms to zero too.
+
+    Raises:
+        ValueError: an unknown group, or a mask that is not (O,) bool.
+
+    Source: docs/method.md, "Slice".
+    """
+    selected = settled(net, keep).selected
+    result = net.hollow(net.widths)
+    carry_net(net, result, {group: torch.arange(width) for group, width in net.widths.items()})
+    for group in net.coupling().groups:
+        for name in _rows(group, silent=silent):
+            parameter = result.get_parameter(name)
+            parameter[~selected[group.name].to(parameter.device)] = 0.0
+    return result
+
+
+def _rows(group: FilterGroup, *, silent: bool) -> tuple[str, ...]:
+    """Return the parameters whose rows a mask sets to zero."""
+    if not silent:
+        return group.tensors("producer")
+    affine = (name for name in group.tensors("norm") if name.endswith((".weight", ".bias")))
+    return (*group.tensors("producer"), *affine)

@@ -1,0 +1,1 @@
+"""What Gamma selects, in which order, and the path that records it."""

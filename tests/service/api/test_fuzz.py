@@ -1,0 +1,98 @@
+"""Whatever is sent, the service answers with what its document says, and never with a 500."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service.contract import JobSpec
+from tests.service.running import SPEC, Service
+
+_SECTIONS = ("data", "optim", "growth", "tune", "compute")
+_FIELDS = sorted(
+    {*JobSpec.model_fields}
+    | {
+        name
+        for section in _SECTIONS
+        for name in JobSpec.model_fields[section].default.__class__.model_fields
+    }
+)
+_SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([0, 1, -1, 2**63, 10**400, 8, 28]),
+    st.floats(),
+    st.text(max_size=20),
+    st.sampled_from(["auto", "digits", "vgg11", "random", "\x00", "conv1"]),
+)
+_NAMES = st.one_of(st.sampled_from(_FIELDS), st.text(max_size=5))
+_VALUES = st.recursive(
+    _SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(_NAMES, inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+_SPECS = st.dictionaries(_NAMES, _VALUES, max_size=6).map(lambda changes: {**SPEC, **changes})
+_ALLOWED = {200, 202, 400, 422}
+
+_quickly = settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@_quickly
+@given(spec=_SPECS, dry_run=st.booleans())
+def test_no_spec_breaks_a_submit(service: Service, spec: dict[str, Any], *, dry_run: bool) -> None:
+    answer = service.client.post(f"/v1/jobs?dry_run={dry_run}", json=_sendable(spec))
+    assert answer.status_code in _ALLOWED, answer.text
+    if answer.status_code in {400, 422}:
+        assert answer.json()["detail"]
+
+
+@_quickly
+@given(
+    query=st.dictionaries(
+        st.sampled_from(
+            ["after", "limit", "layer", "from", "to", "format", "max_macs", "cursor", "label", "x"]
+        ),
+        st.one_of(st.text(max_size=10), st.integers().map(str), st.just("npz")),
+    ),
+    path=st.sampled_from(["", "/{id}/events", "/{id}/path", "/{id}/models", "/{id}/checkpoint"]),
+)
+def test_no_query_breaks_a_read(service: Service, query: dict[str, str], path: str) -> None:
+    job_id = service.client.post("/v1/jobs", json=SPEC, headers={"Idempotency-Key": "fuzz"}).json()[
+        "id"
+    ]
+    answer = service.client.get(
+        f"/v1/jobs{path.format(id=job_id)}",
+        params=query,
+        headers={"Accept": "application/json"},
+    )
+    assert answer.status_code in {200, 404, 422}, answer.text
+
+
+def _sendable(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return a value that the client library is willing to write as JSON."""
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):  # noqa: PLR0124
+        return 0.5
+    if isinstance(value, list):
+        return [_sendable(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _sendable(each) for name, each in value.items()}
+    return value
+
+
+@pytest.mark.parametrize("depth", [50, 100_000])
+def test_a_deep_body_is_refused(local: Service, depth: int) -> None:
+    answer = local.client.post(
+        "/v1/jobs",
+        content=b"[" * depth + b"]" * depth,
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status_code == 400

@@ -1,0 +1,58 @@
+from datetime import UTC, datetime, timedelta
+
+import jsonschema
+
+from service.store.ids import new_id
+from service.store.tables import Worker
+from tests.service.running import SPEC, Service
+
+
+def test_backbones_come_with_groups_widths_and_the_schema_of_a_spec(local: Service) -> None:
+    answer = local.client.get("/v1/backbones").json()
+    found = {each["name"]: each for each in answer["items"]}
+    assert {"lenet5", "vgg11", "vgg19", "resnet20", "resnet110"} <= set(found)
+    assert found["lenet5"]["only_sizes"] == [28, 32]
+    assert found["vgg11"]["groups"] == list(found["vgg11"]["standard_widths"])
+    jsonschema.validate(SPEC, answer["settings"])
+
+
+def test_data_sets_say_whether_they_are_present_and_how_to_get_them(local: Service) -> None:
+    found = {each["name"]: each for each in local.client.get("/v1/datasets").json()["items"]}
+    assert found["digits"]["present"] is True
+    assert found["cifar10"]["present"] is False
+    assert "CIFAR10" in found["cifar10"]["how_to_get"]
+    assert found["digits"]["classes"] == 10
+
+
+def test_a_folder_of_images_is_offered_and_can_be_submitted(local: Service) -> None:
+    for name in ("cats", "dogs"):
+        folder = local.settings.datasets[0] / "pets" / "train" / name
+        folder.mkdir(parents=True)
+        (folder / "1.png").touch()
+    found = {each["name"]: each for each in local.client.get("/v1/datasets").json()["items"]}
+    assert (found["pets"]["kind"], found["pets"]["classes"]) == ("folder", 2)
+
+    spec = {"dataset": "pets", "backbone": "vgg11"}
+    assert local.client.post("/v1/jobs", json=spec).status_code == 202
+    told = local.client.post("/v1/jobs?dry_run=true", json=spec).json()
+    assert told["now"]["macs"] is None
+    assert "image_size" in told["time"]["reason"]
+    sized = {**spec, "data": {"image_size": 32}}
+    assert local.client.post("/v1/jobs?dry_run=true", json=sized).json()["now"]["macs"] > 0
+
+
+def test_workers_are_listed_by_what_was_heard_of_them(service: Service) -> None:
+    now = datetime.now(UTC)
+    heard = {"alive": 1, "silent": 60, "forgotten": 90_000}
+    with service.database.writing() as session:
+        for host, seconds in heard.items():
+            seen = now - timedelta(seconds=seconds)
+            session.add(Worker(id=new_id(), host=host, pid=1, started_at=seen, heartbeat_at=seen))
+        session.add(
+            Worker(
+                id=new_id(), host="stopped", pid=1, started_at=now, heartbeat_at=now, stopped_at=now
+            )
+        )
+    items = service.client.get("/v1/workers").json()["items"]
+    assert [item["host"] for item in items] == ["stopped", "alive", "silent"]
+    assert all(item["state"] == item["host"] for item in items)

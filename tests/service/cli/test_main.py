@@ -1,0 +1,186 @@
+"""The command as people run it: processes, against one real service."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.service import served
+from service.client.client import Client
+
+QUICK = (
+    "--set",
+    "growth.max_rounds=1",
+    "--set",
+    "growth.round_epochs=1",
+    "--set",
+    "tune.epochs=0",
+    "--set",
+    "tune.pruned_epochs=0",
+    "--set",
+    "compute.threads=1",
+)
+NOBODY = "00000000-0000-7000-8000-000000000000"
+
+
+def _slbi(*arguments: str, server: str = "", key: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run the command; without a server it looks at a port where nobody listens."""
+    environment = {"SLBI_SERVER": server or "http://127.0.0.1:9", "SLBI_KEY": key}
+    return subprocess.run(
+        [sys.executable, "-m", "service.cli.main", *arguments],
+        env={**os.environ, **{name: value for name, value in environment.items() if value}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _read(ended: "subprocess.CompletedProcess[str]") -> Any:  # noqa: ANN401 - JSON
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(tmp_path_factory.mktemp("home")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def finished(server: str) -> str:
+    """Id of a job that the command submitted and followed to its success."""
+    ended = _slbi("submit", "digits", "vgg11", *QUICK, "--watch", server=server)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    with Client(server) as client:
+        return str(next(client.jobs())["id"])
+
+
+def test_the_help_names_every_command_and_the_exit_codes() -> None:
+    shown = _slbi("--help").stdout
+    for name in ("serve", "submit", "watch", "pull", "keys", "grow", "4 service not reached"):
+        assert name in shown
+
+
+def test_a_service_that_is_not_there_exits_with_4_and_says_where_it_was_looked_for() -> None:
+    ended = _slbi("jobs")
+    assert ended.returncode == 4
+    assert "http://127.0.0.1:9 must answer" in ended.stderr
+
+
+def test_a_wrong_option_exits_with_2() -> None:
+    assert _slbi("jobs", "--state", "sleeping").returncode == 2
+
+
+def test_a_setting_out_of_range_is_named_as_it_is_set(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "service.cli.main", "serve", "--home", str(tmp_path)],
+        env={**os.environ, "SLBI_LEASE_SECONDS": "-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "SLBI_LEASE_SECONDS" in ended.stderr
+
+
+def test_an_unknown_job_exits_with_3(server: str) -> None:
+    assert _slbi("show", NOBODY, server=server).returncode == 3
+
+
+def test_an_unknown_backbone_exits_with_2_and_the_known_ones_are_listed(server: str) -> None:
+    ended = _slbi("submit", "digits", "vgg12", server=server)
+    assert ended.returncode == 2
+    assert "vgg11" in ended.stderr
+
+
+def test_an_unknown_key_exits_with_5(server: str) -> None:
+    assert _slbi("jobs", server=server, key="slbi_nobody").returncode == 5
+
+
+def test_a_dry_run_makes_no_job(server: str) -> None:
+    before = _read(_slbi("jobs", "--json", server=server))
+    forecast = _read(_slbi("submit", "digits", "vgg11", "--dry-run", server=server))
+    assert forecast["now"]["macs"] < forecast["at_most"]["macs"]
+    assert _read(_slbi("jobs", "--json", server=server)) == before
+
+
+def test_a_taken_port_is_told_in_one_line(server: str, tmp_path: Path) -> None:
+    port = server.rpartition(":")[2]
+    ended = _slbi("serve", "--home", str(tmp_path), "--port", port)
+    assert ended.returncode == 1
+    assert "must be free to listen on" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_followed_job_shows_where_it_stands(server: str, finished: str) -> None:
+    shown = _slbi("watch", finished, server=server).stdout
+    assert "epoch 1/1" in shown
+    assert "succeeded" in shown
+
+
+def test_watching_as_json_gives_one_event_a_line_in_order(server: str, finished: str) -> None:
+    lines = _slbi("watch", finished, "--json", server=server).stdout.splitlines()
+    events = [json.loads(line) for line in lines]
+    assert events[0]["type"] == "submitted"
+    assert events[-1]["type"] == "succeeded"
+    assert [event["id"] for event in events] == sorted({event["id"] for event in events})
+
+
+def test_every_listing_speaks_json(server: str, finished: str) -> None:
+    for name in ("jobs", "backbones", "datasets", "workers"):
+        assert len(_read(_slbi(name, "--json", server=server))) > 0
+    for name in ("models", "path", "show"):
+        assert len(_read(_slbi(name, finished, "--json", server=server))) > 0
+
+
+def test_every_listing_has_a_table(server: str, finished: str) -> None:
+    assert "vgg11" in _slbi("backbones", server=server).stdout
+    assert "fashion-mnist" in _slbi("datasets", server=server).stdout
+    assert "alive" in _slbi("workers", server=server).stdout
+    assert "succeeded" in _slbi("jobs", server=server).stdout
+    assert "succeeded" in _slbi("show", finished, server=server).stdout
+    assert "round 0" in _slbi("models", finished, server=server).stdout
+    assert "accuracy" in _slbi("path", finished, server=server).stdout
+
+
+def test_a_pulled_model_has_its_description_beside_it(
+    server: str, finished: str, tmp_path: Path
+) -> None:
+    target = tmp_path / "net.safetensors"
+    pulled = _read(_slbi("pull", finished, "-o", str(target), "--json", server=server))
+    beside = json.loads((tmp_path / "net.json").read_text())
+    assert beside == pulled["description"]
+    assert beside["backbone"] == "vgg11"
+    assert target.stat().st_size > 1000
+
+
+def test_a_budget_that_no_model_fits_exits_with_3_and_leaves_no_file(
+    server: str, finished: str, tmp_path: Path
+) -> None:
+    target = tmp_path / "net.safetensors"
+    ended = _slbi("pull", finished, "--max-macs", "1", "-o", str(target), server=server)
+    assert ended.returncode == 3
+    assert "nearest" in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_that_was_cancelled_exits_with_1_where_it_is_followed(server: str) -> None:
+    job = _read(_slbi("submit", "digits", "vgg11", "--json", server=server))
+    assert _slbi("cancel", job["id"], server=server).returncode == 0
+    assert _slbi("watch", job["id"], server=server).returncode == 1
+
+
+def test_what_the_worker_offers_gets_its_own_arguments() -> None:
+    assert "--data-dir" in _slbi("grow", "--help").stdout
+    assert _slbi("worker", "--nonsense").returncode == 2
+
+
+def test_an_api_without_a_database_address_is_refused() -> None:
+    ended = _slbi("api")
+    assert ended.returncode == 2
+    assert "SLBI_DATABASE_URL" in ended.stderr

@@ -1,0 +1,147 @@
+import json
+import socket
+
+import pytest
+
+from service.client.client import Client
+from service.client.problem import ClientError, Problem, UnreachableError
+from service.client.retry import Backoff
+from tests.service.client.prepared import Answer, Prepared
+
+
+def _json(value: object, status: int = 200, **headers: str) -> Answer:
+    return Answer(status=status, headers=headers, body=json.dumps(value).encode())
+
+
+def _events(*ids: int, final: bool = False) -> bytes:
+    lines = [f"event: progress\nid: {number}\ndata: {{}}\n\n" for number in ids]
+    if final:
+        lines.append(f"event: succeeded\nid: {ids[-1] + 1}\ndata: {{}}\n\n")
+    return "".join(lines).encode()
+
+
+def test_a_submit_tried_again_carries_the_same_idempotency_key(prepared: Prepared) -> None:
+    prepared.answers = [Answer(status=503), _json({"id": "7"}, 202)]
+    job = prepared.client().submit({"dataset": "digits", "backbone": "vgg11"})
+    keys = {asked.headers["idempotency-key"] for asked in prepared.asked}
+    assert job == {"id": "7"}
+    assert len(prepared.asked) == 2
+    assert len(keys) == 1
+
+
+def test_two_submits_carry_different_idempotency_keys(prepared: Prepared) -> None:
+    prepared.answers = [_json({}), _json({})]
+    for _ in range(2):
+        prepared.client().submit({})
+    assert len({asked.headers["idempotency-key"] for asked in prepared.asked}) == 2
+
+
+def test_the_key_is_sent_as_a_bearer_token_and_only_if_there_is_one(prepared: Prepared) -> None:
+    prepared.answers = [_json({}), _json({})]
+    prepared.client("slbi_secret").job("7")
+    prepared.client().job("7")
+    assert prepared.asked[0].headers["authorization"] == "Bearer slbi_secret"
+    assert "authorization" not in prepared.asked[1].headers
+
+
+def test_a_busy_service_is_asked_again_after_the_time_it_names(prepared: Prepared) -> None:
+    prepared.answers = [Answer(status=503, headers={"Retry-After": "2"}), _json({"id": "7"})]
+    assert prepared.client().job("7") == {"id": "7"}
+    assert prepared.waited == [2.0]
+
+
+def test_a_retry_after_of_an_hour_is_not_slept_through(prepared: Prepared) -> None:
+    prepared.answers = [Answer(status=503, headers={"Retry-After": "3600"}), _json({})]
+    prepared.client().job("7")
+    assert prepared.waited == [Backoff().longest_seconds]
+
+
+def test_a_refusal_is_a_problem_with_its_fields_and_is_not_tried_again(prepared: Prepared) -> None:
+    body = {
+        "title": "The request is not valid",
+        "detail": "1 field is not valid.",
+        "code": "invalid",
+        "errors": [{"pointer": "/backbone", "code": "unknown_backbone", "message": "known: lenet"}],
+    }
+    prepared.answers = [_json(body, 422)]
+    with pytest.raises(Problem, match=r"(?s)1 field.*/backbone: known: lenet") as caught:
+        prepared.client().submit({})
+    assert (caught.value.status, caught.value.code) == (422, "invalid")
+    assert len(prepared.asked) == 1
+
+
+def test_an_error_page_of_a_proxy_is_a_problem_of_its_status(prepared: Prepared) -> None:
+    prepared.answers = [Answer(status=502, body=b"<html>Bad gateway</html>")]
+    with pytest.raises(Problem, match="502 Bad Gateway") as caught:
+        prepared.client().job("7")
+    assert caught.value.status == 502
+
+
+def test_an_answer_that_is_no_json_names_what_was_expected(prepared: Prepared) -> None:
+    prepared.answers = [Answer(body=b"<html>hello</html>")]
+    with pytest.raises(ClientError, match="must answer a JSON object"):
+        prepared.client().job("7")
+
+
+def test_a_service_that_is_not_there_is_unreachable_and_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    waited: list[float] = []
+    backoff = Backoff(sleep=waited.append)
+    with (
+        Client(f"http://127.0.0.1:{port}", backoff=backoff) as client,
+        pytest.raises(UnreachableError, match=rf"127\.0\.0\.1:{port}"),
+    ):
+        client.job("7")
+    assert waited == [0.25, 0.5]
+
+
+def test_an_address_without_a_scheme_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="must begin with http"):
+        Client("localhost:8000")
+
+
+def test_jobs_of_all_pages_come_in_order_and_pages_are_fetched_as_they_are_needed(
+    prepared: Prepared,
+) -> None:
+    prepared.answers = [
+        _json({"items": [{"id": 3}, {"id": 2}], "next_cursor": "abc"}),
+        _json({"items": [{"id": 1}], "next_cursor": None}),
+    ]
+    jobs = prepared.client().jobs(state="queued")
+    assert next(jobs)["id"] == 3
+    assert len(prepared.asked) == 1
+    assert [job["id"] for job in jobs] == [2, 1]
+    assert "cursor" not in prepared.asked[0].path
+    assert "cursor=abc" in prepared.asked[1].path
+    assert "state=queued" in prepared.asked[1].path
+
+
+def test_a_broken_stream_is_taken_up_behind_the_last_event(prepared: Prepared) -> None:
+    whole = _events(1, 2)
+    prepared.answers = [
+        Answer(body=whole + b"event: progress\nid: 3\n", cut=len(whole) + 5),
+        Answer(status=503),
+        Answer(body=_events(3, final=True)),
+    ]
+    assert [event.id for event in prepared.client().events("7")] == [1, 2, 3, 4]
+    asked = [request.headers.get("last-event-id") for request in prepared.asked]
+    assert asked == [None, "2", "2"]
+
+
+def test_a_stream_that_brings_nothing_is_given_up(prepared: Prepared) -> None:
+    prepared.answers = [Answer(body=b": nothing\n\n") for _ in range(3)]
+    with pytest.raises(UnreachableError, match="ended before the job did"):
+        list(prepared.client(tries=3).events("7"))
+
+
+def test_events_of_an_unknown_job_are_a_problem(prepared: Prepared) -> None:
+    prepared.answers = [_json({"detail": "No job has id 7."}, 404)]
+    with pytest.raises(Problem, match="No job has id 7"):
+        next(prepared.client().events("7"))
+
+
+def test_bounds_that_are_not_given_are_not_sent(prepared: Prepared) -> None:
+    prepared.answers = [_json({"items": []})]
+    prepared.client().models("7", max_macs=1000)
+    assert prepared.asked[0].path == "/v1/jobs/7/models?max_macs=1000"

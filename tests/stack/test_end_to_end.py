@@ -1,0 +1,112 @@
+import os
+import signal
+import uuid
+
+import pytest
+import torch
+from safetensors.torch import load as load_tensors
+from sklearn.datasets import load_digits
+from sqlalchemy import select
+
+from service.contract import FINAL_STATES, JobState
+from service.store.tables import PathStep
+from tests.stack.conftest import Stack
+from tests.yard import SHORT_RUN, alive, wait_for
+from worker.training.checkpoint import load
+
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
+
+def submit(stack: Stack, **changes: object) -> uuid.UUID:
+    answer = stack.client.post("/v1/jobs", json={**SHORT_RUN, **changes})
+    assert answer.status_code == 202, answer.text
+    return uuid.UUID(answer.json()["id"])
+
+
+def ended(stack: Stack, job_id: uuid.UUID) -> dict[str, object]:
+    def final() -> bool:
+        return stack.client.get(f"/v1/jobs/{job_id}").json()["state"] in FINAL_STATES
+
+    wait_for(final, 120)
+    job: dict[str, object] = stack.client.get(f"/v1/jobs/{job_id}").json()
+    return job
+
+
+def epochs(stack: Stack, job_id: uuid.UUID) -> int:
+    with stack.database.reading() as session:
+        found = session.scalars(select(PathStep.step).where(PathStep.job_id == job_id))
+        return len(found.all())
+
+
+def test_a_job_over_http_comes_back_as_a_checkpoint_that_predicts(stack: Stack) -> None:
+    with stack.worker():
+        growth = {"start": 16, "round_epochs": 3, "max_rounds": 2, "max_width": 32}
+        job_id = submit(stack, growth=growth, optim={"batch": 32, "learning_rate": 0.05})
+        job = ended(stack, job_id)
+    assert job["state"] == "succeeded", job
+
+    answer = stack.client.get(f"/v1/jobs/{job_id}/checkpoint", follow_redirects=True)
+    assert answer.status_code == 200, answer.text
+    path = stack.settings.home / "downloaded.safetensors"
+    path.write_bytes(answer.content)
+    assert load_tensors(answer.content)
+    net, about = load(path)
+    digits = load_digits()
+    images = torch.tensor(digits.images, dtype=torch.float32)[:, None]
+    mean, deviation = about.normalisation.mean[0], about.normalisation.deviation[0]
+    with torch.inference_mode():
+        guesses = net((images / about.normalisation.peak - mean) / deviation).argmax(1)
+    accuracy = (guesses == torch.tensor(digits.target)).float().mean().item()
+    assert accuracy > 0.8
+
+    path_of_run = stack.client.get(f"/v1/jobs/{job_id}/path").json()
+    assert path_of_run
+    family = stack.client.get(f"/v1/jobs/{job_id}/models").json()
+    assert family
+
+
+def test_a_terminated_worker_hands_its_job_to_another_within_ten_seconds(stack: Stack) -> None:
+    with stack.worker() as first:
+        job_id = submit(stack)
+        wait_for(lambda: epochs(stack, job_id) >= 1, 60)
+        first.terminate()
+        assert first.wait(10) == 0
+    assert stack.state(job_id) == JobState.QUEUED
+    with stack.worker():
+        assert ended(stack, job_id)["state"] == "succeeded"
+    assert stack.outcomes(job_id) == ["preempted", "succeeded"]
+
+
+def test_a_killed_worker_takes_its_training_along_and_another_finishes(stack: Stack) -> None:
+    with stack.worker() as first:
+        job_id = submit(stack)
+        wait_for(lambda: epochs(stack, job_id) >= 1, 60)
+        child = stack.attempts(job_id)[0].pid
+        assert child is not None
+        first.kill()
+        wait_for(lambda: not alive(child), 2)
+    with stack.worker():
+        assert ended(stack, job_id)["state"] == "succeeded"
+    assert stack.outcomes(job_id) == ["lost", "succeeded"]
+
+
+def test_a_running_job_is_cancelled_over_http(stack: Stack) -> None:
+    with stack.worker():
+        job_id = submit(stack, tune={"epochs": 1000})
+        wait_for(lambda: epochs(stack, job_id) >= 1, 60)
+        assert stack.client.post(f"/v1/jobs/{job_id}/cancel").status_code == 202
+        assert ended(stack, job_id)["state"] == "cancelled"
+
+
+def test_a_worker_without_a_shared_broker_refuses_to_start(stack: Stack) -> None:
+    stack.settings = stack.settings.model_copy(update={"broker_url": "memory://"})
+    with stack._process(["worker.jobs.command"]) as process:
+        assert process.wait(20) == 2
+
+
+def test_ctrl_c_ends_an_idle_worker_cleanly(stack: Stack) -> None:
+    with stack.worker() as process:
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(10) == 0
+    (row,) = stack.workers()
+    assert row.stopped_at is not None

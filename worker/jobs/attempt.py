@@ -1,0 +1,130 @@
+"""The training process: one attempt at one job, `python -m worker.jobs.attempt`.
+
+Started by the supervisor, killed with it. SIGTERM asks it to stop. It writes its own outcome where
+it can; what its exit code says beyond that is in `worker.jobs.exits`.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from service.contract import AttemptOutcome, JobSpec
+from service.errors import FenceLostError
+from service.logs import configure
+from service.settings import Settings
+from service.store.database import Database
+from worker.jobs.exits import EXIT_FENCE_LOST, EXIT_OOM, EXIT_PREEMPTED, EXIT_RECORDED
+from worker.jobs.process import die_with_parent
+
+if TYPE_CHECKING:
+    from worker.jobs.sql_recorder import SqlRecorder
+
+
+class _Stop:
+    """Whether SIGTERM has come. Until training begins, it ends the process at once."""
+
+    def __init__(self) -> None:
+        self.training = False
+        self._asked = False
+
+    def __call__(self) -> bool:
+        return self._asked
+
+    def handle(self, _number: int, _frame: object) -> None:
+        """Take the signal."""
+        self._asked = True
+        if not self.training:
+            raise SystemExit(EXIT_PREEMPTED)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the attempt named in the arguments and return the exit code."""
+    parser = argparse.ArgumentParser(prog="worker.jobs.attempt")
+    parser.add_argument("--job", type=uuid.UUID, required=True)
+    parser.add_argument("--fence", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True, help="process id of the supervisor")
+    arguments = parser.parse_args(argv)
+    die_with_parent(arguments.parent)
+    stop = _Stop()
+    signal.signal(signal.SIGTERM, stop.handle)
+    settings = Settings()
+    configure(settings.log_format)
+    return _run(settings, arguments.job, arguments.fence, stop)
+
+
+def _run(settings: Settings, job_id: uuid.UUID, fence: int, stop: _Stop) -> int:
+    # torch takes seconds to load; by now this process dies with its parent and minds SIGTERM.
+    from worker.jobs.sql_recorder import SqlRecorder  # noqa: PLC0415 - see above
+    from worker.training.epoch import Stopped  # noqa: PLC0415 - see above
+
+    recorder = SqlRecorder(
+        Database(settings.database),
+        job_id=job_id,
+        fence=fence,
+        artifacts=settings.artifacts,
+        give_up=stop,
+    )
+    try:
+        outcome, reason = _train(settings.datasets, recorder, stop)
+        recorder.finish(outcome, reason, max_attempts=settings.max_attempts)
+    except Stopped:
+        return EXIT_PREEMPTED
+    except FenceLostError as error:
+        return _last_words(error, EXIT_FENCE_LOST)
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        return _last_words(error, EXIT_OOM)
+    return EXIT_RECORDED
+
+
+def _train(
+    directories: Sequence[Path],
+    recorder: "SqlRecorder",
+    stop: _Stop,
+) -> tuple[AttemptOutcome, str | None]:
+    """Return how training ended. What is wrong with the job itself is an outcome, not an error."""
+    from worker.jobs.translate import translate  # noqa: PLC0415 - see _run
+    from worker.training.recipes.grow import grow  # noqa: PLC0415 - see _run
+
+    spec = JobSpec.model_validate(recorder.begin(os.getpid()))
+    stop.training = True
+    try:
+        config = translate(spec)
+        grow(
+            config,
+            directories=directories,
+            output=recorder.output,
+            recorder=recorder,
+            stop=stop,
+        )
+    except (ValueError, ArithmeticError) as error:
+        traceback.print_exc()
+        return AttemptOutcome.FAILED, str(error)
+    return AttemptOutcome.SUCCEEDED, None
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory was lacking: CUDA has a class for it, the CPU's allocator only words."""
+    from torch import OutOfMemoryError  # noqa: PLC0415 - see _run
+
+    if isinstance(error, MemoryError | OutOfMemoryError):
+        return True
+    return "DefaultCPUAllocator" in str(error)
+
+
+def _last_words(error: BaseException, code: int) -> int:
+    """Write one line for the supervisor to keep, and return the exit code."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    sys.stderr.write(f"{text}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""A worker as a process of its own: `slbi worker` finds it by entry point."""
+
+import argparse
+import signal
+import sys
+import threading
+
+from service.logs import configure
+from service.settings import Settings
+from service.store.database import Database
+from worker.jobs.worker import Worker
+
+EXIT_USAGE = 2
+
+
+def run(argv: list[str]) -> int:
+    """Work until SIGTERM or SIGINT, hand the running job back, and return the exit code.
+
+    A second signal ends the process at once; its training process dies with it.
+    """
+    parser = argparse.ArgumentParser(
+        prog="slbi worker",
+        description="Work on jobs until SIGTERM; then hand the running one back. Settings: SLBI_…",
+    )
+    parser.parse_args(argv)
+    settings = Settings()
+    if settings.broker_url.startswith("memory:"):
+        sys.stderr.write(
+            "SLBI_BROKER_URL must name a broker that other processes reach, "
+            f"got {settings.broker_url}\n"
+        )
+        return EXIT_USAGE
+    configure(settings.log_format)
+    stop = threading.Event()
+
+    def handle(_number: int, _frame: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    database = Database(settings.database)
+    worker = Worker(settings, database)
+    worker.start()
+    stop.wait()
+    worker.stop()
+    database.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,104 @@
+"""What can be asked of a run, as one file that the service reads without torch.
+
+`python -m worker.training.catalogue` writes service/catalogue.json anew.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from slbi.nets import backbones
+from worker.training.config import GrowthConfig, OptimConfig, TuneConfig
+from worker.training.data.sources import FOLDER_DEFAULTS, SOURCES, DataSource, Defaults
+
+VERSION = 1
+"""Raised when a reader of the old file would misread the new."""
+SMALLEST, LARGEST = 8, 224
+"""Sides of images, px, that a config may ask for, see `config.DataConfig.image_size`."""
+TARGET = Path("service/catalogue.json")
+"""Where the file lies in a checkout."""
+
+
+def catalogue() -> dict[str, object]:
+    """Return everything the file holds."""
+    return {
+        "version": VERSION,
+        "backbones": {name: _backbone(name) for name in backbones.names()},
+        "datasets": {name: _dataset(source) for name, source in SOURCES.items()},
+        "folder_defaults": _defaults(FOLDER_DEFAULTS),
+    }
+
+
+def render() -> str:
+    """Return the file's text."""
+    return json.dumps(catalogue(), indent=2) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the file, or with --check only say whether it is up to date."""
+    parser = argparse.ArgumentParser(prog="python -m worker.training.catalogue")
+    parser.add_argument("--target", type=Path, default=TARGET)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if it differs")
+    options = parser.parse_args(argv)
+    text = render()
+    if options.check:
+        return 0 if options.target.read_text(encoding="utf-8") == text else 1
+    options.target.write_text(text, encoding="utf-8")
+    return 0
+
+
+def _backbone(name: str) -> dict[str, object]:
+    sizes = [size for size in range(SMALLEST, LARGEST + 1) if _suits(name, size)]
+    unbroken = sizes == list(range(sizes[0], sizes[-1] + 1))
+    standard = backbones.standard_widths(name, sizes[0])
+    net = backbones.build(name, in_channels=1, size=sizes[0], classes=2, device="meta")
+    return {
+        "groups": list(standard),
+        "standard_widths": dict(standard),
+        "sizes": {"min": sizes[0], "max": sizes[-1], "only": None if unbroken else sizes},
+        "layers": [asdict(layer) for layer in net.sketch()],
+    }
+
+
+def _suits(name: str, size: int) -> bool:
+    try:
+        backbones.standard_widths(name, size)
+    except ValueError:
+        return False
+    return True
+
+
+def _dataset(source: DataSource) -> dict[str, object]:
+    return {
+        "title": source.title,
+        "channels": source.channels,
+        "size": source.size,
+        "classes": source.classes,
+        "train": source.train,
+        "test": source.test,
+        "files": [list(layout) for layout in source.layouts],
+        "how_to_get": source.how_to_get,
+        "licence": source.licence,
+        "augmentation": {"flip": source.flip, "shift": source.shift},
+        "defaults": _defaults(source.defaults),
+    }
+
+
+def _defaults(suiting: Defaults) -> Mapping[str, Mapping[str, object]]:
+    """Return every default in force: the config's own, and over them what suits the data set."""
+    own = {
+        "optim": asdict(OptimConfig()),
+        "growth": asdict(GrowthConfig()),
+        "tune": asdict(TuneConfig()),
+    }
+    merged = {name: {**values, **suiting.get(name, {})} for name, values in own.items()}
+    return {
+        name: {key: value for key, value in values.items() if value is not None}
+        for name, values in merged.items()
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,185 @@
+"""What a run is given: every setting with its meaning, unit, range and one default."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+SEEDS = ("random", "orthogonal", "gradmax")
+SCHEDULES = ("cosine", "step", "constant")
+PRECISIONS = ("auto", "float32", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def _within(name: str, value: float, low: float, high: float, *, above: bool = False) -> None:
+    """Refuse a value outside [low, high], or outside (low, high] if `above`."""
+    if not (low < value <= high if above else low <= value <= high):
+        raise ValueError(f"{name} must be in {'(' if above else '['}{low}, {high}], got {value!r}")
+
+
+def _one_of(name: str, value: str, known: Collection[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """Which images, and how they are split and varied."""
+
+    dataset: str
+    """Name of a data set in the configured data directories."""
+    image_size: int | None = None
+    """Side of the square images after loading, px, 8 to 224; None keeps the data set's own."""
+    validation: float = 0.1
+    """Share of the training images held out to decide by, (0, 0.5]."""
+    augment: bool = True
+    """Vary the training images as suits the data set."""
+
+    def __post_init__(self) -> None:
+        _within("validation", self.validation, 0.0, 0.5, above=True)
+        if self.image_size is not None:
+            _within("image_size", self.image_size, 8, 224)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimConfig:
+    """How the weights learn."""
+
+    batch: int = 128
+    """Images a step, 1 to 8192."""
+    learning_rate: float = 0.05
+    """Learning rate of the rounds, and the first one of the tuning, (0, 10]."""
+    momentum: float = 0.9
+    """[0, 1)."""
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    """Coupled decay of weights of rank 2 and more, [0, 1]."""
+    kappa: float = 1.0
+    """Damping of the Bregman iteration, (0, 1000]."""
+    mu: float | Literal["auto"] = "auto"
+    """Coupling of a weight and its twin, (0, 1e6]; auto solves for it from the steps of a round."""
+
+    def __post_init__(self) -> None:
+        _within("batch", self.batch, 1, 8192)
+        _within("learning_rate", self.learning_rate, 0, 10, above=True)
+        _within("momentum", self.momentum, 0, 0.9999)
+        _within("weight_decay", self.weight_decay, 0, 1)
+        _within("kappa", self.kappa, 0, 1000, above=True)
+        if self.mu != "auto":
+            _within("mu", self.mu, 0, 1e6, above=True)
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0, got 0.0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GrowthConfig:
+    """When, where and how far the network grows."""
+
+    start: int | Mapping[str, int] = 8
+    """Filters a group starts with, one number for all or one per group, 1 to 4096."""
+    threshold: float | Mapping[str, float] = 0.8
+    """Fill at which a group is widened, (0, 1], one number for all or one per group."""
+    round_epochs: int = 10
+    """Epochs between two looks at the fill, 1 to 1000."""
+    max_rounds: int = 10
+    """Rounds at most, 1 to 1000; the last one is not followed by a widening."""
+    ratio: float = 1.1
+    """A widened group gets at least `ratio` times its filters, [1, 10]."""
+    minimum: int = 8
+    """A widened group gets at least this many filters more, 1 to 1024."""
+    multiple: int = 1
+    """Widths are rounded up to a multiple of this when a group is widened, 1 to 256."""
+    seed: str = "random"
+    """What new filters start as: random, orthogonal or gradmax."""
+    mode: Literal["carry", "restart"] = "carry"
+    """carry keeps the function and the optimizer's state; restart is the reference's way."""
+    max_width: int | None = None
+    """No group grows beyond this, 1 to 65536; None: the backbone's standard width of each group."""
+    max_params: int | None = None
+    """No network of more parameters is grown, 1 or more; None: no limit."""
+    max_macs: int | None = None
+    """No network of more multiply-accumulates an image is grown, 1 or more; None: no limit."""
+    max_epochs: int | None = None
+    """Epochs of all rounds together, 1 or more; None: `round_epochs` times `max_rounds`."""
+    max_seconds: float | None = None
+    """After so many seconds no further round begins, above 0; None: no limit."""
+    max_training_macs: int | None = None
+    """Multiply-accumulates of all training (3 x forward), 1 or more: no epoch of growth begins, and
+    no network is widened, that would leave too few for the tuning; None: no limit."""
+
+    def __post_init__(self) -> None:
+        starts = self.start if isinstance(self.start, Mapping) else {"": self.start}
+        for group, width in starts.items():
+            _within(f"start{group and '.' + group}", width, 1, 4096)
+        levels = self.threshold if isinstance(self.threshold, Mapping) else {"": self.threshold}
+        for group, level in levels.items():
+            _within(f"threshold{group and '.' + group}", level, 0, 1, above=True)
+        _within("round_epochs", self.round_epochs, 1, 1000)
+        _within("max_rounds", self.max_rounds, 1, 1000)
+        _within("ratio", self.ratio, 1, 10)
+        _within("minimum", self.minimum, 1, 1024)
+        _within("multiple", self.multiple, 1, 256)
+        _one_of("seed", self.seed, SEEDS)
+        _one_of("mode", self.mode, ("carry", "restart"))
+        self._check_caps()
+
+    def _check_caps(self) -> None:
+        if self.max_width is not None:
+            _within("max_width", self.max_width, 1, 65536)
+        caps = ("max_params", "max_macs", "max_epochs", "max_training_macs")
+        for name in caps:
+            cap: int | None = getattr(self, name)
+            if cap is not None and cap < 1:
+                raise ValueError(f"{name} must be >= 1, got {cap!r}")
+        if self.max_seconds is not None and self.max_seconds <= 0:
+            raise ValueError(f"max_seconds must be > 0, got {self.max_seconds!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuneConfig:
+    """What happens when no layer asks for more."""
+
+    epochs: int = 40
+    """Epochs of tuning of the grown network, 0 to 10000."""
+    schedule: str = "cosine"
+    """How the learning rate falls: cosine to zero, step (the reference's powers), constant."""
+    pruned_epochs: int = 40
+    """Epochs of tuning of the network that the last round's support left, 0 to 10000."""
+
+    def __post_init__(self) -> None:
+        _within("tune epochs", self.epochs, 0, 10000)
+        _within("tune pruned_epochs", self.pruned_epochs, 0, 10000)
+        _one_of("tune schedule", self.schedule, SCHEDULES)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComputeConfig:
+    """On what, how precisely, and from which seed."""
+
+    device: str = "auto"
+    """auto takes CUDA where there is one, else the CPU."""
+    precision: str = "auto"
+    """auto is bfloat16 autocast on CUDA and float32 on the CPU."""
+    seed: int = 0
+    """Seed of everything random in the run, 0 to 2^63 - 1. On the CPU it fixes the result."""
+    threads: int | None = None
+    """CPU threads, 1 to 1024; None leaves torch's own number."""
+
+    def __post_init__(self) -> None:
+        _one_of("device", self.device, DEVICES)
+        _one_of("precision", self.precision, PRECISIONS)
+        _within("seed", self.seed, 0, 2**63 - 1)
+        if self.threads is not None:
+            _within("threads", self.threads, 1, 1024)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GrowConfig:
+    """A whole `grow` run."""
+
+    backbone: str
+    """Name of a backbone, see `slbi.nets.backbones`."""
+    data: DataConfig
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    growth: GrowthConfig = field(default_factory=GrowthConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)

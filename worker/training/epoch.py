@@ -1,0 +1,131 @@
+"""One pass over a set of images: to learn, or to measure."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 -- torch's own name for it
+from torch import Tensor, nn
+
+from worker.training.data.batches import Batch, TrainingBatches
+from worker.training.device import Compute, convolutions
+
+_LOOK = 16  # steps between two looks at the loss: a look makes a GPU wait for its last step
+
+
+class Stopped(Exception):  # noqa: N818 -- being stopped is no error
+    """The run was asked to stop, and did so between two steps."""
+
+
+class DivergedError(ArithmeticError):
+    """The loss is no finite number any more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a pass over a set of images gave."""
+
+    loss: float
+    """Mean over the images, nats."""
+    accuracy: float
+    """Share of the images classified rightly, 0 to 1."""
+
+
+def train_epoch(
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: TrainingBatches,
+    *,
+    rates: Sequence[float],
+    compute: Compute,
+    stop: Callable[[], bool],
+    first: int = 0,
+) -> Outcome:
+    """Train a network for one epoch, in place.
+
+    Args:
+        net: on the device of `compute`.
+        optimizer: holds the parameters of `net`.
+        batches: one epoch of them is drawn.
+        rates: learning rate of each step.
+        compute: device and precision.
+        stop: asked before every step.
+        first: number of the first step, for messages.
+
+    Returns:
+        Means over the epoch, of the network as it was at each step.
+
+    Raises:
+        Stopped: `stop` said so.
+        DivergedError: the loss became infinite or NaN.
+    """
+    net.train()
+    tally = _Tally(compute.device)
+    with convolutions(net, compute):
+        for index, (batch, rate) in enumerate(zip(batches, rates, strict=True)):
+            if stop():
+                raise Stopped
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            images, labels = compute.arrange(batch[0]), batch[1]
+            optimizer.zero_grad()
+            with compute.autocast():
+                logits = net(images)
+            loss = F.cross_entropy(logits.float(), labels)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            optimizer.step()
+            tally.add(loss.detach() * len(labels), logits.detach(), labels)
+            if index % _LOOK == _LOOK - 1 or index == len(rates) - 1:
+                tally.check(first + index + 1, rate)
+    return tally.outcome()
+
+
+@torch.no_grad()
+def evaluate(net: nn.Module, batches: Iterable[Batch], compute: Compute) -> Outcome:
+    """Measure a network over a set of images; it keeps its mode.
+
+    Args:
+        net: on the device of `compute`.
+        batches: one image or more.
+        compute: device and precision.
+    """
+    training = net.training
+    net.eval()
+    tally = _Tally(compute.device)
+    with convolutions(net, compute):
+        for batch, labels in batches:
+            with compute.autocast():
+                logits = net(compute.arrange(batch))
+            tally.add(F.cross_entropy(logits.float(), labels, reduction="sum"), logits, labels)
+    net.train(training)
+    return tally.outcome()
+
+
+class _Tally:
+    """Sums of a pass, kept on the device so that a GPU need not wait for them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._loss = torch.zeros((), dtype=torch.float64, device=device)
+        self._right = torch.zeros((), dtype=torch.int64, device=device)
+        self._count = 0
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch: its summed loss, and what it got right."""
+        self._loss += loss
+        self._right += (logits.argmax(dim=1) == labels).sum()
+        self._count += len(labels)
+
+    def check(self, step: int, rate: float) -> None:
+        """Refuse a sum that is no finite number; once it is not, it never is again."""
+        if not math.isfinite(self._loss.item()):
+            raise DivergedError(
+                f"training diverged by step {step}: the loss must be a finite number; "
+                f"lower learning_rate, now {rate:g}"
+            )
+
+    def outcome(self) -> Outcome:
+        """Return the means."""
+        return Outcome(
+            loss=self._loss.item() / self._count, accuracy=int(self._right.item()) / self._count
+        )

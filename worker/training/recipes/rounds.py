@@ -1,0 +1,141 @@
+"""Rounds of growth: train, look at the fill, widen what is full, until nothing asks or may."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from slbi.growth.plan import Plan, plan
+from slbi.growth.rule import due, fills
+from slbi.growth.widen import restart, widen
+from slbi.nets import backbones
+from slbi.structure.path import GrowthRecord
+from worker.training.config import GrowConfig
+from worker.training.device import convolutions, generator
+from worker.training.recipes.begin import DEFAULT_THRESHOLD, start_widths, thresholds, widest
+from worker.training.recipes.family import Cut, Family
+from worker.training.recipes.planting import planting
+from worker.training.recipes.run import Run
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rounds:
+    """What the rounds of a run came to."""
+
+    end: str
+    """Why they ended."""
+    cut: Cut
+    """The last network, sliced to its support."""
+
+
+def grow_rounds(config: GrowConfig, run: Run, family: Family, *, begun: float) -> Rounds:
+    """Run the rounds; `run` and `family` advance with every epoch.
+
+    Args:
+        config: what to do.
+        run: before its first step.
+        family: takes two members a round.
+        begun: when the run began, by its clock.
+    """
+    draw = generator(config.compute.seed, "growth")
+    last = config.growth.max_rounds - 1
+    while True:
+        refusal = _round(config, run)
+        cut = _add_round(run, family)
+        if refusal is None and run.round == last:
+            refusal = f"max_rounds: {config.growth.max_rounds} rounds are done"
+        refusal = refusal or run.budget.late(run.clock() - begun) or run.refusal()
+        if refusal is not None:
+            return Rounds(end=refusal, cut=cut)
+        filled = fills(run.optimizer, run.net)
+        levels = thresholds(config.growth, run.net.widths)
+        asking = due(filled, DEFAULT_THRESHOLD, levels)
+        if not asking:
+            return Rounds(end="no layer's fill reached its threshold", cut=cut)
+        wider = _plan(config, run, asking)
+        if not wider.changes:
+            reasons = (f"{refused.group}: {refused.reason}" for refused in wider.refused)
+            return Rounds(end="; ".join(reasons), cut=cut)
+        run.recorder.growth(_records(run, wider, filled, levels))
+        _widen(config, run, wider, draw)
+        run.round += 1
+
+
+def _round(config: GrowConfig, run: Run) -> str | None:
+    """Train for a round, in place; return why it ended early, None if it did not."""
+    for _ in range(config.growth.round_epochs):
+        refusal = run.refusal()
+        if refusal is not None:
+            return refusal
+        steps = [config.optim.learning_rate] * len(run.batches)
+        run.train("grow", steps, run.selected)
+        run.growth_epochs += 1
+    return None
+
+
+def _add_round(run: Run, family: Family) -> Cut:
+    """Add the network of a round, and what its support makes of it, to the family.
+
+    Returns:
+        The network of the support.
+    """
+    whole = family.settled(run)
+    family.add(run, whole, "grown", f"round {run.round}", run.validate(whole))
+    cut = family.cut(run, run.selected())
+    family.add(run, cut.net, "pruned", f"round {run.round}, support", run.validate(cut.net))
+    return cut
+
+
+def _plan(config: GrowConfig, run: Run, asking: Sequence[str]) -> Plan:
+    """Return how the groups that ask for it are widened within the caps."""
+    growth, net = config.growth, run.net
+    standard = backbones.standard_widths(config.backbone, net.size)
+    start = start_widths(growth, net.widths)
+    return plan(
+        net.widths,
+        asking,
+        ratio=growth.ratio,
+        minimum=growth.minimum,
+        multiple=growth.multiple,
+        max_width=widest(growth, standard, start),
+        cost=net.cost,
+        max_params=growth.max_params,
+        max_macs=run.budget.affordable_macs(epochs=run.growth_epochs, spent=run.training_macs),
+    )
+
+
+def _records(
+    run: Run, wider: Plan, filled: Mapping[str, float], levels: Mapping[str, float]
+) -> list[GrowthRecord]:
+    """Return what the path keeps of one round's growth."""
+    indices = {layer.name: layer.index for layer in run.layers}
+    records = []
+    for change in wider.changes:
+        fill, level = filled[change.group], levels[change.group]
+        cut = f"; the caps leave {change.after} of {change.wanted} filters"
+        reason = f"fill {fill:.2f} reached {level:.2f}"
+        records.append(
+            GrowthRecord(
+                step=run.step,
+                round=run.round,
+                layer=indices[change.group],
+                before=change.before,
+                after=change.after,
+                fill=fill,
+                threshold=level,
+                reason=reason + (cut if change.after < change.wanted else ""),
+            )
+        )
+    return records
+
+
+def _widen(config: GrowConfig, run: Run, wider: Plan, draw: torch.Generator) -> None:
+    """Widen the network of a run, in place of the run."""
+    with convolutions(run.net, run.compute):
+        if config.growth.mode == "restart":
+            pair = restart(run.net, run.optimizer, wider.widths, generator=draw)
+        else:
+            planted = planting(config.growth.seed, run.data, run.compute, draw)
+            pair = widen(run.net, run.optimizer, wider.widths, seed=planted, generator=draw)
+    run.net, run.optimizer = pair
+    run.compute.place(run.net)

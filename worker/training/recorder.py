@@ -1,0 +1,95 @@
+"""How a run tells what it did: the path, the family, its progress."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from slbi.structure.path import PathList, Phase, Recorder
+
+ModelKind = Literal["grown", "pruned", "tuned"]
+"""How a member of the family came about: at the end of a round, sliced to its support, or tuned."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProgressRecord:
+    """Where a run stands, after every epoch."""
+
+    epoch: int
+    """Epochs finished."""
+    epochs: int
+    """Epochs the run will have at most, as far as is known now."""
+    round: int
+    phase: Phase
+    validation_accuracy: float
+    """0 to 1."""
+    widths: Mapping[str, int]
+    eta_seconds: float
+    """Seconds until the end at most, estimated from the epochs so far."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelRecord:
+    """One member of a run's family, its checkpoint written and complete."""
+
+    step: int
+    round: int
+    kind: ModelKind
+    origin: str
+    """What the member is, for people, e.g. "round 3", "round 3, support", "round 3, tuned"."""
+    widths: Mapping[str, int]
+    params: int
+    macs: int
+    """Multiply-accumulates of one image, forward."""
+    validation_accuracy: float
+    """0 to 1."""
+    latency_ms: float
+    """Median forward of one image on the run's device, ms."""
+    checkpoint: Path
+    """The safetensors file, see `worker.training.checkpoint`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TestRecord:
+    """Accuracy of one member on the test split, which a run reads once, at its end."""
+
+    __test__ = False  # pytest takes a class of this name for a test
+
+    model: int
+    """Position of the member among the `ModelRecord`s of the run, from 0."""
+    accuracy: float
+    """0 to 1."""
+
+
+class RunRecorder(Recorder, Protocol):
+    """Takes everything a run reports, in order, each record once."""
+
+    def progress(self, progress: ProgressRecord) -> None:
+        """Take where the run stands."""
+
+    def model(self, model: ModelRecord) -> None:
+        """Take one member of the family; its checkpoint file is complete."""
+
+    def tested(self, results: tuple[TestRecord, ...]) -> None:
+        """Take the test accuracy of every member."""
+
+
+@dataclass(kw_only=True)
+class RunList(PathList):
+    """A `RunRecorder` that keeps the records in lists, for tests and the shell."""
+
+    progress_records: list[ProgressRecord] = field(default_factory=list)
+    model_records: list[ModelRecord] = field(default_factory=list)
+    test_records: list[TestRecord] = field(default_factory=list)
+
+    def progress(self, progress: ProgressRecord) -> None:
+        """Keep where the run stands."""
+        self.progress_records.append(progress)
+
+    def model(self, model: ModelRecord) -> None:
+        """Keep one member."""
+        self.model_records.append(model)
+
+    def tested(self, results: tuple[TestRecord, ...]) -> None:
+        """Keep the test accuracies."""
+        self.test_records.extend(results)
