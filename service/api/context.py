@@ -1,6 +1,7 @@
 """What every route may use."""
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -21,6 +22,8 @@ class Context:
     queue: Queue
     catalogue: Catalogue
     metrics: Metrics
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the server is asked to end: streams then end by themselves, between two events."""
 
 
 def context(request: Request) -> Context:

@@ -13,12 +13,11 @@ from starlette.concurrency import run_in_threadpool
 
 from service.api.access import Owner
 from service.api.answers.jobs import EventAnswer, EventPage
-from service.api.context import Here
+from service.api.context import Context, Here
 from service.api.problems import documented
 from service.api.questions import EventsQuery
 from service.contract import LARGEST
 from service.jobs.follow import History, history
-from service.store.database import Database
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -65,21 +64,24 @@ def get_events(
         return Response(page.model_dump_json(), media_type="application/json")
     if found.ended and not found.events:
         return Response(status_code=204)  # an EventSource of a browser would come back for ever
-    stream = _stream(here.database, owner, job_id, found, after)
+    stream = _stream(here, owner, job_id, found, after)
     return EventSourceResponse(stream, headers={"X-Accel-Buffering": "no"})
 
 
 async def _stream(
-    database: Database, owner: uuid.UUID, job_id: uuid.UUID, found: History, after: int
+    here: Context, owner: uuid.UUID, job_id: uuid.UUID, found: History, after: int
 ) -> AsyncIterator[bytes]:
-    """Give the events behind `after`, of which the first were found already, until the end."""
+    """Give the events behind `after`, of which the first were found already, until the end.
+
+    The end is the job's or the server's; a client goes on after the latter with Last-Event-ID.
+    """
     silent_s = 0.0
     while True:
         for event in found.events:
             after, silent_s = event.id, 0.0
             data = {"at": event.at.isoformat(), "attempt": event.fence, **event.data}
             yield format_sse_event(data_str=json.dumps(data), event=event.type, id=str(event.id))
-        if found.ended:
+        if found.ended or here.stopping.is_set():
             return
         if len(found.events) < _PAGE:
             await anyio.sleep(POLL_SECONDS)
@@ -87,5 +89,5 @@ async def _stream(
         if silent_s >= KEEPALIVE_SECONDS:
             silent_s = 0.0
             yield KEEPALIVE_COMMENT
-        ask = partial(history, database, owner, job_id, after=after, limit=_PAGE)
+        ask = partial(history, here.database, owner, job_id, after=after, limit=_PAGE)
         found = await run_in_threadpool(ask)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.exits import CommandError, ExitCode
+from service.cli.options import AsJson
 from service.cli.output import MISSING, console, print_json, print_table
 from service.errors import NotFoundError
 from service.settings import Settings
@@ -21,7 +22,6 @@ keys = typer.Typer(
 )
 
 Home = Annotated[Path | None, typer.Option(help="What `slbi serve --home` was given.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @keys.command()

@@ -1,15 +1,18 @@
 """Commands that run the service or a part of it: serve, api, worker, migrate."""
 
+import json
 import signal
 import socket
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.cli.exits import CommandError, ExitCode
 from service.cli.installed import offered
+from service.cli.options import AsJson
 from service.cli.output import console
 from service.settings import Settings
 
@@ -42,6 +45,7 @@ def serve(
     data_dir: Annotated[
         list[Path] | None, typer.Option(help="Where data sets are looked for; may be repeated.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Start the whole service in one process: API, queue, one worker, SQLite.
 
@@ -52,7 +56,9 @@ def serve(
     from service.logs import configure
     from service.store.database import Database
 
-    settings = _settings(host=host, port=port, home=home, data_dirs=tuple(data_dir or ()) or None)
+    settings = _settings(
+        as_json, host=host, port=port, home=home, data_dirs=tuple(data_dir or ()) or None
+    )
     configure(settings.log_format)
     listener = _listen(settings)
     start = offered("embedded")
@@ -61,18 +67,18 @@ def serve(
         upgrade(database)
         if not list_keys(database):
             _, secret = create_key(database, "first")
-            console().print(f"Key, shown only now: [bold]{secret}[/bold]")
+            _say({"key": secret}, f"Key, shown only now: [bold]{secret}[/bold]", as_json=as_json)
         check_exposure(settings, database)
         worker = start(settings, database)
         try:
-            _run(settings, database, listener)
+            _run(settings, database, listener, as_json=as_json)
         finally:
             worker.stop()
     finally:
         database.close()
 
 
-def api(*, host: Host = None, port: Port = None) -> None:
+def api(*, host: Host = None, port: Port = None, as_json: AsJson = False) -> None:
     """Start only the API, on the database and broker of the environment.
 
     Needs SLBI_DATABASE_URL and SLBI_BROKER_URL, a database that `slbi migrate` has brought up to
@@ -83,7 +89,7 @@ def api(*, host: Host = None, port: Port = None) -> None:
     from service.logs import configure
     from service.store.database import Database
 
-    settings = _settings(host=host, port=port)
+    settings = _settings(as_json, host=host, port=port)
     configure(settings.log_format)
     if settings.database_url is None or settings.broker_url.startswith("memory:"):
         raise CommandError(
@@ -98,12 +104,12 @@ def api(*, host: Host = None, port: Port = None) -> None:
                 " run `slbi migrate`"
             )
         check_exposure(settings, database)
-        _run(settings, database, _listen(settings))
+        _run(settings, database, _listen(settings), as_json=as_json)
     finally:
         database.close()
 
 
-def migrate() -> None:
+def migrate(*, as_json: AsJson = False) -> None:
     """Bring the database of the environment up to date."""
     from migrations.run import current, upgrade
     from service.store.database import Database
@@ -115,8 +121,10 @@ def migrate() -> None:
         after = current(database)
     finally:
         database.close()
-    console().print(
-        f"The database is at revision {after}" + (", as before." if before == after else ".")
+    _say(
+        {"before": before, "after": after},
+        f"The database is at revision {after}" + (", as before." if before == after else "."),
+        as_json=as_json,
     )
 
 
@@ -125,8 +133,18 @@ def worker(context: typer.Context) -> None:
     raise typer.Exit(offered("command")(list(context.args)))
 
 
-def _settings(**given: Any) -> Settings:  # noqa: ANN401 - each setting checks its own
+def _say(data: dict[str, Any], text: str, *, as_json: bool) -> None:
+    """Print one thing that happened: a sentence, or a line of JSON."""
+    if as_json:
+        print(json.dumps(data), flush=True)
+    else:
+        console().print(text, soft_wrap=True)
+
+
+def _settings(as_json: bool, **given: Any) -> Settings:  # noqa: ANN401 - each setting checks its own
     """Return the environment's settings with what the command line gave on top."""
+    if as_json:
+        given["log_format"] = "json"
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
 
@@ -141,7 +159,9 @@ def _listen(settings: Settings) -> socket.socket:
         ) from error
 
 
-def _run(settings: Settings, database: "Database", listener: socket.socket) -> None:
+def _run(
+    settings: Settings, database: "Database", listener: socket.socket, *, as_json: bool
+) -> None:
     """Serve until a signal ends it."""
     import uvicorn
 
@@ -153,7 +173,6 @@ def _run(settings: Settings, database: "Database", listener: socket.socket) -> N
     queue = CeleryQueue(settings.broker_url)
     reconciler = Reconciler(database, queue, settings)
     app = create_app(settings, database, queue, Catalogue.generated(), [reconciler])
-    # Streams of events stay open as long as a job runs; nothing is lost when they are cut.
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -167,7 +186,11 @@ def _run(settings: Settings, database: "Database", listener: socket.socket) -> N
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
-                console().print(f"slbi is ready at {address}", soft_wrap=True)
+                _say({"ready": address}, f"slbi is ready at {address}", as_json=as_json)
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            app.state.context.stopping.set()
+            super().handle_exit(sig, frame)
 
     # uvicorn repeats the signal that ended it; what was started beside it must still be stopped.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(ExitCode.OK))

@@ -22,8 +22,9 @@ def run(argv: list[str]) -> int:
         prog="slbi worker",
         description="Work on jobs until SIGTERM; then hand the running one back. Settings: SLBI_…",
     )
-    parser.parse_args(argv)
-    settings = Settings()
+    parser.add_argument("--json", action="store_true", help="log a line of JSON for each event")
+    options = parser.parse_args(argv)
+    settings = Settings(log_format="json") if options.json else Settings()
     if settings.broker_url.startswith("memory:"):
         sys.stderr.write(
             "SLBI_BROKER_URL must name a broker that other processes reach, "

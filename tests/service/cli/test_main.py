@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from bench.service import served
@@ -25,6 +27,7 @@ QUICK = (
     "--set",
     "compute.threads=1",
 )
+STOPPED_WITHIN = 20  # seconds: the grace of a training process, and some for a busy machine
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 
@@ -184,3 +187,44 @@ def test_an_api_without_a_database_address_is_refused() -> None:
     ended = _slbi("api")
     assert ended.returncode == 2
     assert "SLBI_DATABASE_URL" in ended.stderr
+
+
+def test_a_service_that_is_stopped_ends_the_streams_that_are_open(tmp_path: Path) -> None:
+    with served(tmp_path) as address, Client(address) as client:
+        # A backbone that trains for minutes: its stream is open when the service is stopped.
+        job = client.submit({"dataset": "digits", "backbone": "vgg19"})
+        watching = httpx.Client(base_url=address, timeout=30)
+        request = watching.build_request("GET", f"/v1/jobs/{job['id']}/events")
+        lines = watching.send(request, stream=True).iter_lines()
+        assert next(lines) == "event: submitted"
+        stopping = time.monotonic()
+    list(lines)
+    watching.close()
+    assert time.monotonic() - stopping < STOPPED_WITHIN
+    assert "Traceback" not in (tmp_path / "serve.log").read_text()
+
+
+def test_a_start_and_a_migration_speak_json(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "service.cli.main", "serve", "--json", "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--home", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        key = json.loads(process.stdout.readline())["key"]
+        address = json.loads(process.stdout.readline())["ready"]
+        process.terminate()
+        _, logged = process.communicate()
+    assert key.startswith("slbi_")
+    assert address.startswith("http://127.0.0.1:")
+    events = [json.loads(line)["event"] for line in logged.decode().splitlines()]
+    assert events == ["worker_started", "worker_stopped"]
+    url = {"SLBI_DATABASE_URL": f"sqlite:///{tmp_path / 'other.sqlite3'}"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "service.cli.main", "migrate", "--json"],
+        env=os.environ | url,
+        capture_output=True,
+        check=True,
+    )
+    told = json.loads(ended.stdout)
+    assert told["before"] is None
+    assert told["after"] is not None

@@ -1,7 +1,9 @@
 """A run as it stands: its network, its optimizer and its counters, and one epoch of it."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import median
 
 from torch import Tensor
 
@@ -18,6 +20,10 @@ from worker.training.recorder import ProgressRecord, RunRecorder
 
 Support = Mapping[str, Tensor]
 """Group -> (O,) bool, which of its filters are selected."""
+
+
+RECENT = 5
+"""Epochs whose median tells how long the next ones take: one slow epoch does not move it."""
 
 
 @dataclass(kw_only=True)
@@ -48,6 +54,8 @@ class Run:
     """Multiply-accumulates spent on training so far."""
     accuracy: float = 0.0
     """Validation accuracy of the network as it stands, 0 to 1."""
+    recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    """Seconds that each of the last epochs took."""
 
     def train(self, phase: Phase, rates: list[float], support: Callable[[], Support]) -> None:
         """Train for one epoch and report it.
@@ -93,7 +101,8 @@ class Run:
                 support=support_records(self.layers, support()),
             )
         )
-        self._report(phase, seconds)
+        self.recent_s.append(seconds)
+        self._report(phase)
 
     def validate(self, net: Backbone) -> float:
         """Return the accuracy of a network on the validation split, 0 to 1."""
@@ -110,8 +119,8 @@ class Run:
             epochs=self.growth_epochs, macs=self.net.cost()[1], spent=self.training_macs
         )
 
-    def _report(self, phase: Phase, seconds: float) -> None:
-        """Report progress; the epochs left are taken to last as long as this one."""
+    def _report(self, phase: Phase) -> None:
+        """Report progress; an epoch left is taken to last as long as the last ones did."""
         self.recorder.progress(
             ProgressRecord(
                 epoch=self.epoch,
@@ -120,7 +129,7 @@ class Run:
                 phase=phase,
                 validation_accuracy=self.accuracy,
                 widths=dict(self.net.widths),
-                eta_seconds=seconds * (self.epochs - self.epoch),
+                eta_seconds=median(self.recent_s) * (self.epochs - self.epoch),
             )
         )
 

@@ -169,6 +169,15 @@ def test_a_support_that_is_full_is_not_tuned_a_second_time(tmp_path: Path) -> No
     assert path.progress_records[-1].eta_seconds == 0
 
 
+def test_one_slow_epoch_does_not_move_the_estimate_of_the_time_left(tmp_path: Path) -> None:
+    # The clock is asked at the run's begin, then twice an epoch: the fourth epoch takes a minute.
+    seconds = iter([0.0, *(t for e in range(30) for t in (100.0 * e, 100.0 * e + (60, 2)[e != 3]))])
+    growth = replace(QUICK.growth, round_epochs=6, max_rounds=1)
+    config = replace(QUICK, growth=growth, tune=TuneConfig(epochs=0, pruned_epochs=0))
+    _, path = _run(config, tmp_path, clock=lambda: next(seconds))
+    assert [record.eta_seconds for record in path.progress_records] == [10, 8, 6, 4, 2, 0]
+
+
 def test_training_macs_are_three_forward_passes_and_the_passes_that_measure_norms(
     quick: tuple[GrowResult, RunList],
 ) -> None:
