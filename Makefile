@@ -60,8 +60,8 @@ lock: $(STAMP) ## Compile locks/ from pyproject.toml
 			--output-file locks/$$group.txt || exit 1; \
 	done
 
-image: ## Build the images without an engine (buildah, debootstrap; as root)
-	.ci/image
+image: ## Build both images without an engine (buildah, debootstrap; as root, 30 GB of disk)
+	.ci/image service worker
 
 bench: $(STAMP) ## Measure how fast the service starts and a job begins
 	@$(BIN)/python -m bench.startup

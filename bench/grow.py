@@ -190,7 +190,7 @@ def _print(facts: dict[str, Any], rows: list[dict[str, Any]], models: list[dict[
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.grow", description=__doc__)
-    parser.add_argument("--dataset", default="fashion-mnist")
+    parser.add_argument("--dataset", default="fashion-mnist", choices=tuple(SOURCES))
     parser.add_argument("--backbone", default="vgg11")
     parser.add_argument("--data-dir", type=Path, action="append")
     parser.add_argument("--output", type=Path, help="keep the checkpoints in this folder")

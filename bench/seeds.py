@@ -34,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--tune-epochs", type=int, default=5)
     options = parser.parse_args(argv)
+    if options.runs < 2:
+        parser.error(f"--runs must be >= 2 to show a spread, got {options.runs}")
     print(f"{options.dataset}, {options.backbone}, {options.runs} runs, validation accuracy, %")
     print("| new filters | end of growth | spread | tuned | spread | MACs |")
     print("|---|---|---|---|---|---|")

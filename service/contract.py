@@ -102,7 +102,7 @@ class DataSpec(_Strict):
 class OptimSpec(_Strict):
     """How the weights learn. A null takes the data set's default."""
 
-    batch: Annotated[int | None, Field(ge=1, le=8192, description="Images a step.")] = None
+    batch: Annotated[int | None, Field(ge=2, le=8192, description="Images a step.")] = None
     learning_rate: Annotated[
         float | None, Field(gt=0, le=10, description="Learning rate of the rounds.")
     ] = None

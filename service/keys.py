@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from service.contract import LOCAL_OWNER
 from service.errors import NotFoundError, UnauthenticatedError
 from service.settings import Settings
 from service.store.database import Database
@@ -15,6 +16,7 @@ from service.store.keys import (
     count_active,
     find_active,
     insert_key,
+    is_active,
     mark_revoked,
     mark_used,
 )
@@ -87,6 +89,14 @@ def recognise(database: Database, secret: str, now: datetime) -> uuid.UUID:
         with database.writing() as session:
             mark_used(session, key_id, now)
     return key_id
+
+
+def still_welcome(database: Database, owner: uuid.UUID) -> bool:
+    """Return whether a caller who was let in may stay: a key may be revoked during an answer."""
+    if owner == LOCAL_OWNER:
+        return True
+    with database.reading() as session:
+        return is_active(session, owner)
 
 
 def check_exposure(settings: Settings, database: Database) -> None:

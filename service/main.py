@@ -77,6 +77,7 @@ def create_app(
         version=API_VERSION,
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would name whatever host and scheme the request did
         lifespan=lifespan,
         # Only says in the OpenAPI document how a key is sent; `Access` is what asks for it.
         dependencies=[Depends(HTTPBearer(auto_error=False))],

@@ -101,7 +101,10 @@ def _refuse_other_origins(method: str, headers: Headers) -> None:
 def _is_loopback(host: str) -> bool:
     """Return whether a Host header, `name` or `name:port`, names this machine and no other."""
     try:
-        name = urlsplit(f"//{host}").hostname or ""
+        parts = urlsplit(f"//{host}")
+        name = parts.hostname or ""
+        if parts.netloc != host or "@" in host:  # more than a name and a port
+            return False
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False

@@ -18,6 +18,7 @@ from service.api.problems import documented
 from service.api.questions import EventsQuery
 from service.contract import LARGEST
 from service.jobs.follow import History, history
+from service.keys import still_welcome
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -73,7 +74,8 @@ async def _stream(
 ) -> AsyncIterator[bytes]:
     """Give the events behind `after`, of which the first were found already, until the end.
 
-    The end is the job's or the server's; a client goes on after the latter with Last-Event-ID.
+    The end is the job's, the server's, or that of the key that asks; a client goes on after the
+    server's with Last-Event-ID.
     """
     silent_s = 0.0
     while True:
@@ -89,5 +91,7 @@ async def _stream(
         if silent_s >= KEEPALIVE_SECONDS:
             silent_s = 0.0
             yield KEEPALIVE_COMMENT
+        if not await run_in_threadpool(still_welcome, here.database, owner):
+            return
         ask = partial(history, here.database, owner, job_id, after=after, limit=_PAGE)
         found = await run_in_threadpool(ask)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
@@ -27,6 +28,9 @@ from service.errors import (
     UnavailableError,
 )
 from service.jobs.check import escaped
+
+_SUBJECT = re.compile(r"\w+ should ")
+"""How pydantic begins to say what must hold: "Input should be …", "String should match …"."""
 
 RETRY_SECONDS = 5
 """When a client may come back after 503."""
@@ -120,6 +124,7 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise TypeError(f"error must be an HTTPException, got {type(error).__name__}")
     told = {
+        400: "The body must be JSON in UTF-8, not nested too deeply, without overlong numbers.",
         404: f"There is nothing at {request.url.path}.",
         405: f"{request.url.path} must be called with another method, got {request.method}.",
     }.get(error.status_code, f"{error.detail}.")
@@ -162,7 +167,9 @@ def _field(error: Mapping[str, Any], body: object) -> FieldError:
         pointer = f"{{{name}}}"
     else:
         pointer = f"?{name}" if place == "query" else name
-    expected = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    told = str(error["msg"]).removeprefix("Value error, ")
+    subject = _SUBJECT.match(told)
+    expected = told[subject.end() :] if subject else f"be {told}"
     came = error.get("input")
     if error["type"] == "extra_forbidden":
         message = f"{name} must be left out: there is no such field"
@@ -170,7 +177,7 @@ def _field(error: Mapping[str, Any], body: object) -> FieldError:
         message = f"{name} must be given"
     else:
         said = "" if isinstance(came, dict | list) else f", got {_short(came)}"
-        message = f"{name} must be {expected}{said}"
+        message = f"{name} must {expected}{said}"
     return FieldError(pointer=pointer, code=error["type"], message=message)
 
 

@@ -63,6 +63,9 @@ def pull(
 ) -> None:
     """Download the most accurate model that fits, and write its description beside it as JSON."""
     target = output or Path(f"{job_id}.{format_}")
+    beside = target.with_suffix(".json")
+    if beside == target:
+        raise ValueError(f"the description goes to {beside}, --output must be another file")
     with connect(server) as client:
         client.download(
             job_id,
@@ -74,7 +77,6 @@ def pull(
             format=format_,
         )
     description = describe(target)
-    beside = target.with_suffix(".json")
     beside.write_text(json.dumps(description, indent=2) + "\n")
     if as_json:
         print_json({"file": str(target), "description": description})

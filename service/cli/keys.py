@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.exits import CommandError, ExitCode
+from service.cli.opened import opened
 from service.cli.options import AsJson
 from service.cli.output import MISSING, console, print_json, print_table
 from service.errors import NotFoundError
@@ -86,6 +87,7 @@ def revoke(
     key_id: Annotated[uuid.UUID, typer.Argument(metavar="ID", help="Id of the key.")],
     *,
     home: Home = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a key useless from now on. Its jobs stay."""
     from service.keys import revoke_key
@@ -95,7 +97,10 @@ def revoke(
             revoke_key(database, key_id)
         except NotFoundError as error:
             raise CommandError(error.detail, ExitCode.NOT_FOUND) from error
-    console().print(f"Key {key_id} is revoked.")
+    if as_json:
+        print_json({"id": str(key_id), "revoked": True})
+    else:
+        console().print(f"Key {key_id} is revoked.")
 
 
 @contextmanager
@@ -106,16 +111,11 @@ def _database(home: Path | None) -> Iterator["Database"]:
         CommandError: It was never migrated.
     """
     from migrations.run import current
-    from service.store.database import Database
 
-    settings = Settings(home=home) if home else Settings()
-    database = Database(settings.database)
-    try:
+    with opened(Settings(home=home) if home else Settings()) as database:
         if current(database) is None:
             raise CommandError(
                 f"the database must have been set up, {database.engine.url} was not:"
                 " run `slbi serve` or `slbi migrate` first"
             )
         yield database
-    finally:
-        database.close()

@@ -1,5 +1,6 @@
 """Options that several commands share, and the client they lead to."""
 
+import uuid
 from typing import Annotated
 
 import typer
@@ -16,7 +17,21 @@ Server = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.")]
+
+
+def job_id(text: str) -> str:
+    """Return the id of a job as the service writes it.
+
+    Raises:
+        ValueError: It is none; in an address it could lead to another route.
+    """
+    try:
+        return str(uuid.UUID(text))
+    except ValueError as error:
+        raise ValueError(f"a job's id must be a UUID, got {text!r}") from error
+
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", parser=job_id)]
 MaxMacs = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Multiply-accumulates an image at most.")
 ]

@@ -12,6 +12,7 @@ import typer
 
 from service.cli.exits import CommandError, ExitCode
 from service.cli.installed import offered
+from service.cli.opened import opened
 from service.cli.options import AsJson
 from service.cli.output import console
 from service.settings import Settings
@@ -54,7 +55,6 @@ def serve(
     from migrations.run import upgrade
     from service.keys import check_exposure, create_key, list_keys
     from service.logs import configure
-    from service.store.database import Database
 
     settings = _settings(
         as_json, host=host, port=port, home=home, data_dirs=tuple(data_dir or ()) or None
@@ -62,8 +62,7 @@ def serve(
     configure(settings.log_format)
     listener = _listen(settings)
     start = offered("embedded")
-    database = Database(settings.database)
-    try:
+    with opened(settings) as database:
         upgrade(database)
         if not list_keys(database):
             _, secret = create_key(database, "first")
@@ -74,8 +73,6 @@ def serve(
             _run(settings, database, listener, as_json=as_json)
         finally:
             worker.stop()
-    finally:
-        database.close()
 
 
 def api(*, host: Host = None, port: Port = None, as_json: AsJson = False) -> None:
@@ -87,7 +84,6 @@ def api(*, host: Host = None, port: Port = None, as_json: AsJson = False) -> Non
     from migrations.run import current, head
     from service.keys import check_exposure
     from service.logs import configure
-    from service.store.database import Database
 
     settings = _settings(as_json, host=host, port=port)
     configure(settings.log_format)
@@ -96,8 +92,7 @@ def api(*, host: Host = None, port: Port = None, as_json: AsJson = False) -> Non
             "SLBI_DATABASE_URL and SLBI_BROKER_URL must be set; `slbi serve` needs neither",
             ExitCode.INVALID,
         )
-    database = Database(settings.database)
-    try:
+    with opened(settings) as database:
         if (at := current(database)) != head():
             raise CommandError(
                 f"the database must be at revision {head()}, it is at {at or 'none'}:"
@@ -105,22 +100,16 @@ def api(*, host: Host = None, port: Port = None, as_json: AsJson = False) -> Non
             )
         check_exposure(settings, database)
         _run(settings, database, _listen(settings), as_json=as_json)
-    finally:
-        database.close()
 
 
 def migrate(*, as_json: AsJson = False) -> None:
     """Bring the database of the environment up to date."""
     from migrations.run import current, upgrade
-    from service.store.database import Database
 
-    database = Database(Settings().database)
-    try:
+    with opened(Settings()) as database:
         before = current(database)
         upgrade(database)
         after = current(database)
-    finally:
-        database.close()
     _say(
         {"before": before, "after": after},
         f"The database is at revision {after}" + (", as before." if before == after else "."),

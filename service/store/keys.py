@@ -23,6 +23,12 @@ def find_active(session: Session, sha256: str) -> ApiKey | None:
     ).one_or_none()
 
 
+def is_active(session: Session, key_id: uuid.UUID) -> bool:
+    """Return whether a key exists and is not revoked."""
+    active = select(ApiKey.id).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None))
+    return session.scalars(active).one_or_none() is not None
+
+
 def all_keys(session: Session) -> Sequence[ApiKey]:
     """Return every key, revoked ones too, oldest first."""
     return session.scalars(select(ApiKey).order_by(ApiKey.id)).all()

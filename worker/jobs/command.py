@@ -5,11 +5,15 @@ import signal
 import sys
 import threading
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from migrations.revision import current, head
 from service.logs import configure
 from service.settings import Settings
 from service.store.database import Database
 from worker.jobs.worker import Worker
 
+EXIT_FAILED = 1
 EXIT_USAGE = 2
 
 
@@ -32,6 +36,10 @@ def run(argv: list[str]) -> int:
         )
         return EXIT_USAGE
     configure(settings.log_format)
+    database = Database(settings.database)
+    if (refusal := _refusal(database)) is not None:
+        sys.stderr.write(f"{refusal}\n")
+        return EXIT_FAILED
     stop = threading.Event()
 
     def handle(_number: int, _frame: object) -> None:
@@ -41,13 +49,23 @@ def run(argv: list[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
-    database = Database(settings.database)
     worker = Worker(settings, database)
     worker.start()
     stop.wait()
     worker.stop()
     database.close()
     return 0
+
+
+def _refusal(database: Database) -> str | None:
+    """Return why a worker must not touch this database, None if it may."""
+    try:
+        at = current(database)
+    except SQLAlchemyError as error:
+        return f"the database must answer, got: {error}"
+    if at == head():
+        return None
+    return f"the database must be at revision {head()}, it is at {at or 'none'}: run `slbi migrate`"
 
 
 if __name__ == "__main__":

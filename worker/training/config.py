@@ -16,6 +16,16 @@ def _within(name: str, value: float, low: float, high: float, *, above: bool = F
         raise ValueError(f"{name} must be in {'(' if above else '['}{low}, {high}], got {value!r}")
 
 
+def _whole(name: str, value: float, low: int, high: int | None = None) -> None:
+    """Refuse a value outside [low, high], or below low if there is no high, and any fraction."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{name} must be a whole number, got {value!r}")  # noqa: TRY004 - a setting is wrong, not the call
+    if high is not None:
+        _within(name, value, low, high)
+    elif value < low:
+        raise ValueError(f"{name} must be >= {low}, got {value!r}")
+
+
 def _one_of(name: str, value: str, known: Collection[str]) -> None:
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
@@ -37,7 +47,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         _within("validation", self.validation, 0.0, 0.5, above=True)
         if self.image_size is not None:
-            _within("image_size", self.image_size, 8, 224)
+            _whole("image_size", self.image_size, 8, 224)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +55,7 @@ class OptimConfig:
     """How the weights learn."""
 
     batch: int = 128
-    """Images a step, 1 to 8192."""
+    """Images a step, 2 to 8192: BatchNorm cannot learn from a single one."""
     learning_rate: float = 0.05
     """Learning rate of the rounds, and the first one of the tuning, (0, 10]."""
     momentum: float = 0.9
@@ -59,7 +69,7 @@ class OptimConfig:
     """Coupling of a weight and its twin, (0, 1e6]; auto solves for it from the steps of a round."""
 
     def __post_init__(self) -> None:
-        _within("batch", self.batch, 1, 8192)
+        _whole("batch", self.batch, 2, 8192)
         _within("learning_rate", self.learning_rate, 0, 10, above=True)
         _within("momentum", self.momentum, 0, 0.9999)
         _within("weight_decay", self.weight_decay, 0, 1)
@@ -109,28 +119,28 @@ class GrowthConfig:
     def __post_init__(self) -> None:
         starts = self.start if isinstance(self.start, Mapping) else {"": self.start}
         for group, width in starts.items():
-            _within(f"start{group and '.' + group}", width, 1, 4096)
+            _whole(f"start{group and '.' + group}", width, 1, 4096)
         levels = self.threshold if isinstance(self.threshold, Mapping) else {"": self.threshold}
         for group, level in levels.items():
             _within(f"threshold{group and '.' + group}", level, 0, 1, above=True)
-        _within("round_epochs", self.round_epochs, 1, 1000)
-        _within("max_rounds", self.max_rounds, 1, 1000)
+        _whole("round_epochs", self.round_epochs, 1, 1000)
+        _whole("max_rounds", self.max_rounds, 1, 1000)
         _within("ratio", self.ratio, 1, 10)
-        _within("minimum", self.minimum, 1, 1024)
-        _within("multiple", self.multiple, 1, 256)
+        _whole("minimum", self.minimum, 1, 1024)
+        _whole("multiple", self.multiple, 1, 256)
         _one_of("seed", self.seed, SEEDS)
         _one_of("mode", self.mode, ("carry", "restart"))
         self._check_caps()
 
     def _check_caps(self) -> None:
         if self.max_width is not None:
-            _within("max_width", self.max_width, 1, 65536)
+            _whole("max_width", self.max_width, 1, 65536)
         caps = ("max_params", "max_macs", "max_epochs", "max_training_macs")
         for name in caps:
             cap: int | None = getattr(self, name)
-            if cap is not None and cap < 1:
-                raise ValueError(f"{name} must be >= 1, got {cap!r}")
-        if self.max_seconds is not None and self.max_seconds <= 0:
+            if cap is not None:
+                _whole(name, cap, 1)
+        if self.max_seconds is not None and not self.max_seconds > 0:
             raise ValueError(f"max_seconds must be > 0, got {self.max_seconds!r}")
 
 
@@ -146,8 +156,8 @@ class TuneConfig:
     """Epochs of tuning of the network that the last round's support left, 0 to 10000."""
 
     def __post_init__(self) -> None:
-        _within("tune epochs", self.epochs, 0, 10000)
-        _within("tune pruned_epochs", self.pruned_epochs, 0, 10000)
+        _whole("tune epochs", self.epochs, 0, 10000)
+        _whole("tune pruned_epochs", self.pruned_epochs, 0, 10000)
         _one_of("tune schedule", self.schedule, SCHEDULES)
 
 
@@ -167,9 +177,9 @@ class ComputeConfig:
     def __post_init__(self) -> None:
         _one_of("device", self.device, DEVICES)
         _one_of("precision", self.precision, PRECISIONS)
-        _within("seed", self.seed, 0, 2**63 - 1)
+        _whole("seed", self.seed, 0, 2**63 - 1)
         if self.threads is not None:
-            _within("threads", self.threads, 1, 1024)
+            _whole("threads", self.threads, 1, 1024)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ Purpose = Literal["weights", "split", "order", "augment", "growth", "optimizer",
 """What random numbers are for. Each purpose draws from a generator of its own, so that e.g. a
 change of augmentation leaves the initial weights as they were."""
 
-_STEM = 8  # filters from which oneDNN is safe behind one input channel, see `convolutions`
+_SAFE = 8  # filters from which oneDNN is safe behind one input channel, see `convolutions`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,10 +82,14 @@ def convolutions(net: nn.Module, compute: Compute) -> Iterator[None]:
     """Keep a network's convolutions safe.
 
     On one thread, oneDNN corrupts the heap in a convolution from one input channel to 3 to 7
-    filters (seen on torch 2.2 and 2.15). A network that begins so runs without oneDNN.
+    filters (seen on torch 2.2 and 2.15). A network that holds one runs without oneDNN: at its stem,
+    or where slicing has left a single filter to read.
     """
-    stem = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
-    narrow = stem is not None and stem.in_channels == 1 and stem.out_channels < _STEM
+    narrow = any(
+        module.in_channels == 1 and module.out_channels < _SAFE
+        for module in net.modules()
+        if isinstance(module, nn.Conv2d)
+    )
     if not narrow or compute.device.type != "cpu":
         yield
         return

@@ -19,7 +19,7 @@ def rates(schedule: str, base: float, *, epoch: int, epochs: int, steps: int) ->
     Raises:
         ValueError: the schedule is unknown.
 
-    Source: docs/method.md, "Growth".
+    Source: docs/method.md, "Recipe".
     """
     match schedule:
         case "cosine":

@@ -171,7 +171,18 @@ def test_without_a_key_loopback_names_are_served(local: Service, host: str) -> N
     assert local.client.get("/v1/jobs", headers={"Host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "192.168.0.7", "", "[::"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "192.168.0.7",
+        "",
+        "[::",
+        "evil.example@127.0.0.1",
+        "127.0.0.1/evil.example",
+    ],
+)
 def test_without_a_key_a_name_that_was_pointed_here_is_refused(local: Service, host: str) -> None:
     answer = local.client.get("/v1/jobs", headers={"Host": host})
     assert answer.status_code == 403

@@ -1,10 +1,13 @@
 import json
 import threading
+import time
 import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from service.api.events import POLL_SECONDS
 from service.contract import EventType, JobState
+from service.keys import revoke_key
 from service.store.database import Database
 from service.store.history import append
 from service.store.tables import Job
@@ -104,6 +107,25 @@ def test_a_stream_goes_on_behind_the_last_event_that_came(service: Service) -> N
 
     nothing = service.client.get(url, headers={"Last-Event-ID": every[-1]["id"]})
     assert (nothing.status_code, nothing.content) == (204, b"")
+
+
+def test_a_stream_ends_when_its_key_is_revoked(service: Service) -> None:
+    client = service.client_with_key("first")
+    key_id = service.keys["first"]
+    job_id = store_job(service.database, key_id, state=JobState.RUNNING)
+    _append(service.database, job_id, EventType.CLAIMED)
+
+    def work() -> None:
+        revoke_key(service.database, key_id)
+        _append(service.database, job_id, EventType.PROGRESS)
+        time.sleep(2 * POLL_SECONDS)
+        _end(service.database, job_id)  # so that a stream that goes on ends too
+
+    later = threading.Timer(0.7, work)
+    later.start()
+    answer = client.get(f"/v1/jobs/{job_id}/events")
+    later.join()
+    assert [event["event"] for event in _parse(answer.text)] == ["claimed"]
 
 
 def test_a_stream_longer_than_a_page_is_whole(service: Service) -> None:

@@ -23,6 +23,8 @@ from tests.service.running import SPEC, CountingQueue, Service
         ("GET", "/nothing", 404, "not_found"),
         ("DELETE", "/healthz", 405, "method_not_allowed"),
         ("GET", "/v1/jobs/7", 422, "invalid"),
+        ("GET", "/v1/jobs/", 404, "not_found"),
+        ("POST", "/v1/jobs/", 404, "not_found"),
         ("BREW", "/v1/jobs", 405, "method_not_allowed"),
         ("GET", "/v1/jobs/%00", 422, "invalid"),
         ("GET", "/%ff%fe", 404, "not_found"),
@@ -118,3 +120,15 @@ def test_a_disk_without_room_behind_any_error_is_understood() -> None:
     assert [understood(error).status for error in (full, wrapped)] == [507, 507]
     gone = OperationalError("SELECT 1", {}, Exception("gone"))
     assert understood(gone).status == 503
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("/v1/jobs?label=%00", "label must match pattern"),
+        ("/v1/jobs?cursor=x", "cursor must have at least 22 characters, got 'x'"),
+        ("/v1/jobs?limit=0", "limit must be greater than or equal to 1, got '0'"),
+    ],
+)
+def test_what_must_hold_is_said_in_one_sentence(local: Service, url: str, said: str) -> None:
+    assert local.client.get(url).json()["detail"].startswith(said)

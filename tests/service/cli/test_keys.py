@@ -51,6 +51,13 @@ def test_a_revoked_key_says_when_and_cannot_be_revoked_again(
     assert refused.value.code == ExitCode.NOT_FOUND
 
 
+def test_a_revocation_speaks_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    create("laptop", home=home, as_json=True)
+    key_id = json.loads(capsys.readouterr().out)["id"]
+    revoke(uuid.UUID(key_id), home=home, as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"id": key_id, "revoked": True}
+
+
 def test_a_database_without_tables_says_how_to_make_them(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="slbi serve"):
         create("laptop", home=tmp_path)

@@ -95,6 +95,13 @@ def test_an_unknown_job_exits_with_3(server: str) -> None:
     assert _slbi("show", NOBODY, server=server).returncode == 3
 
 
+@pytest.mark.parametrize("job", ["", "../workers", "7"])
+def test_what_is_no_id_of_a_job_exits_with_2_and_asks_no_other_route(server: str, job: str) -> None:
+    ended = _slbi("show", job, server=server)
+    assert ended.returncode == 2
+    assert "UUID" in ended.stderr
+
+
 def test_an_unknown_backbone_exits_with_2_and_the_known_ones_are_listed(server: str) -> None:
     ended = _slbi("submit", "digits", "vgg12", server=server)
     assert ended.returncode == 2
@@ -160,6 +167,13 @@ def test_a_pulled_model_has_its_description_beside_it(
     assert beside == pulled["description"]
     assert beside["backbone"] == "vgg11"
     assert target.stat().st_size > 1000
+
+
+def test_a_description_never_replaces_the_model(finished: str, server: str, tmp_path: Path) -> None:
+    target = tmp_path / "net.json"
+    ended = _slbi("pull", finished, "-o", str(target), server=server)
+    assert ended.returncode == 2
+    assert not target.exists()
 
 
 def test_a_budget_that_no_model_fits_exits_with_3_and_leaves_no_file(

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -55,12 +57,14 @@ def test_every_purpose_and_seed_has_random_numbers_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("channels", "filters", "safe"), [(1, 7, False), (1, 8, True), (3, 4, True)]
+    ("widths", "safe"),
+    [((1, 7), False), ((1, 8), True), ((3, 4), True), ((1, 8, 1, 8), True), ((3, 1, 5), False)],
 )
-def test_one_dnn_is_left_out_behind_one_channel_and_few_filters(
-    channels: int, filters: int, safe: bool
+def test_one_dnn_is_left_out_where_few_filters_read_one_channel(
+    widths: tuple[int, ...], safe: bool
 ) -> None:
+    net = nn.Sequential(*(nn.Conv2d(reads, makes, 3) for reads, makes in pairwise(widths)))
     before = torch.backends.mkldnn.enabled
-    with convolutions(nn.Conv2d(channels, filters, 3), CPU):
+    with convolutions(net, CPU):
         assert torch.backends.mkldnn.enabled == (before and safe)
     assert torch.backends.mkldnn.enabled == before

@@ -23,7 +23,8 @@ def test_a_setting_wins_over_the_data_sets_default_and_that_over_the_configs() -
             {"growth": {"rounds": 2}},
             "a field of growth must be one of start.*got rounds",
         ),
-        ({"growth": {"max_rounds": "two"}}, "values of growth must be of the type"),
+        ({"growth": {"ratio": "two"}}, "values of growth must be of the type"),
+        ({"growth": {"max_rounds": "two"}}, "max_rounds must be a whole number, got 'two'"),
         ({"optim": {"batch": 0}}, "batch must be in"),
     ],
 )

@@ -99,6 +99,23 @@ def read_images(listed: Listing, size: int | None, channels: int | None = None) 
     return Part(images=images, labels=labels, classes=listed.classes)
 
 
+def check_images(listed: Listing, size: int, channels: int, *, scaled: bool) -> None:
+    """Refuse a listing of which an image cannot be read: a run must not learn that at its end.
+
+    Args:
+        listed: the files.
+        size: side of the squares they are to become, px.
+        channels: 1 or 3.
+        scaled: whether they may be scaled to it.
+
+    Raises:
+        DatasetError: as `read_images`.
+    """
+    check_memory(len(listed.files), channels, size)
+    for file in listed.files:
+        _pixels(file, size, channels, scale=scaled)
+
+
 def check_memory(count: int, channels: int, size: int) -> None:
     """Refuse a part whose images would fill more than `MEMORY`.
 

@@ -1,5 +1,6 @@
 """From a name to the three parts of a data set: what teaches, what decides, what is read once."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,16 @@ from torch import Tensor
 
 from worker.training.config import DataConfig
 from worker.training.data.augment import NONE, Augmentation
-from worker.training.data.folder import Listing, check_memory, listing, read_images
+from worker.training.data.folder import Listing, check_images, check_memory, listing, read_images
 from worker.training.data.formats import Part, read
-from worker.training.data.locate import find_files, find_folder
+from worker.training.data.locate import DatasetError, find_files, find_folder
 from worker.training.data.normalise import Normalisation, measure
 from worker.training.data.sources import SOURCES, DataSource
 from worker.training.data.split import stratified
 
 _FOLDER_TEST_SEED = 0  # like that of the bundled digits: the same test images in every run
 _FOLDER_TEST_SHARE = 0.2
+_PARTS = ("learn from", "decide by", "test")  # each needs an image of every class
 _FOLDER_SHIFT = 8  # a folder's images may move by an eighth of their side, as CIFAR's do
 _CHUNK = 1024  # images resized at once: bounds the float copy
 
@@ -116,7 +118,9 @@ def _folder(name: str, directories: Sequence[Path], size: int | None) -> tuple[P
     folder, directory = find_folder(name, directories)
     train = folder / "train"
     listed = listing(train if train.is_dir() else folder, directory)
-    if train.is_dir() and (folder / "test").is_dir():
+    tested = train.is_dir() and (folder / "test").is_dir()
+    _check_counts(listed, _PARTS[:2] if tested else _PARTS, name)
+    if tested:
         held = listing(folder / "test", directory, listed.classes)
     else:
         labels = torch.tensor(listed.labels, dtype=torch.int64)
@@ -125,7 +129,19 @@ def _folder(name: str, directories: Sequence[Path], size: int | None) -> tuple[P
         listed, held = _part(listed, rows[0]), _part(listed, rows[1])
     whole = read_images(listed, size)
     channels, side = whole.images.shape[1], whole.images.shape[2]
+    check_images(held, side, channels, scaled=size is not None)
     return whole, TestSplit(lambda: read_images(held, size or side, channels))
+
+
+def _check_counts(listed: Listing, parts: Sequence[str], name: str) -> None:
+    """Refuse a class that has no image for each of the parts that it is split into."""
+    counts = Counter(listed.labels)
+    for label, cls in enumerate(listed.classes):
+        if counts[label] < len(parts):
+            raise DatasetError(
+                f"every class of {name!r} must have {len(parts)} images or more, to "
+                f"{', to '.join(parts)}, class {cls!r} has {counts[label]}"
+            )
 
 
 def _part(listed: Listing, rows: Tensor) -> Listing:

@@ -138,9 +138,9 @@ def solve_mu(weights: Iterable[Parameter], learning_rate: float, steps: int) -> 
     """Return the mu under which a filter that keeps its initial norm n enters within a round.
 
     It enters after the share `ENTRY` of the round. The coupling pulls at every filter meanwhile: of
-    one that the loss does not hold up, Z reaches only n (1 - exp(-1 / (ENTRY n))) in a round. For
-    the initial norm of all backbones, n = 1.4, that is 0.92, below the threshold 1; so what a round
-    selects is what the loss has held up.
+    one that the loss does not hold up, Z reaches at kappa 1 only n (1 - exp(-1 / (ENTRY n))) in a
+    round, and less at a larger kappa. For the initial norm of all backbones, n = 1.4, that is 0.92,
+    below the threshold 1; so what a round selects is what the loss has held up.
 
     Args:
         weights: of rank 2 or more, with their initial values.

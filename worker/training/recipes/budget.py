@@ -24,6 +24,11 @@ class Budget:
     """Images that a sliced network's norms are measured on, one forward pass each."""
 
     @property
+    def round_epochs(self) -> int:
+        """Return the epochs of a round, fewer if `max_epochs` ends the first one early."""
+        return min(self.growth.round_epochs, self.growth_epochs)
+
+    @property
     def growth_epochs(self) -> int:
         """Return the epochs of all rounds together, at most."""
         epochs = self.growth.round_epochs * self.growth.max_rounds

@@ -19,7 +19,20 @@ from worker.training.epoch import evaluate
 from worker.training.recipes.run import Run, Support
 from worker.training.recorder import ModelKind, ModelRecord, TestRecord
 
+MEASURED = 8192
+"""Images that a network's norms are measured on at most: they settle a mean to about 1 percent."""
+
 _BATCH = 128  # of these images; BatchNorm's statistics are cumulative means over such batches
+
+
+def measured(images: int) -> int:
+    """Return on how many of the images to learn from a network's norms are measured.
+
+    In whole batches, or all images if they do not fill one: a small last batch would count as much
+    as the others, and BatchNorm refuses a batch of one.
+    """
+    count = min(MEASURED, images)
+    return count if count < _BATCH else count - count % _BATCH
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

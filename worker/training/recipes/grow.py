@@ -12,14 +12,11 @@ from worker.training.data.load import load
 from worker.training.device import Compute, generator, resolve, threads
 from worker.training.recipes.begin import check_start, couple, path_layers, start_widths
 from worker.training.recipes.budget import Budget
-from worker.training.recipes.family import Family
+from worker.training.recipes.family import Family, measured
 from worker.training.recipes.rounds import grow_rounds
 from worker.training.recipes.run import Run
 from worker.training.recipes.tuning import tune
 from worker.training.recorder import ModelRecord, RunRecorder, TestRecord
-
-MEASURED = 8192
-"""Images that a sliced network's norms are measured on: they settle a mean to about 1 percent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +116,7 @@ def _begin(
         growth=config.growth,
         tune=config.tune,
         images=batches.images,
-        measured=min(MEASURED, len(data.train)),
+        measured=measured(len(data.train)),
     )
     check_start(config.growth, net, budget)
     compute.place(net)
@@ -127,7 +124,7 @@ def _begin(
     recorder.layers(layers)
     return Run(
         net=net,
-        optimizer=couple(net, config.optim, steps=config.growth.round_epochs * len(batches)),
+        optimizer=couple(net, config.optim, steps=budget.round_epochs * len(batches)),
         data=data,
         batches=batches,
         compute=compute,

@@ -61,6 +61,17 @@ def test_a_folder_with_a_test_split_is_loaded(
     assert data.train.classes == ("cat", "dog")
 
 
+def test_a_test_image_that_cannot_be_read_is_refused_before_a_run_begins(
+    write_images: Callable[..., None], tmp_path: Path
+) -> None:
+    write_images("pets/train", count=6)
+    write_images("pets/test", count=3)
+    broken = max((tmp_path / "pets/test/dog").iterdir())
+    broken.write_bytes(broken.read_bytes()[:40])
+    with pytest.raises(DatasetError, match=broken.name):
+        _load(DataConfig(dataset="pets", validation=0.5), tmp_path)
+
+
 @pytest.mark.parametrize("folder", ["pets", "pets/train"])
 def test_a_folder_without_a_test_split_gives_a_fifth_to_it_always_the_same(
     write_images: Callable[..., None], tmp_path: Path, folder: str
@@ -69,6 +80,21 @@ def test_a_folder_without_a_test_split_gives_a_fifth_to_it_always_the_same(
     first, second = (_load(DataConfig(dataset="pets"), tmp_path, seed=seed) for seed in (0, 1))
     assert (len(first.train), len(first.validation), len(first.test.read())) == (14, 2, 4)
     assert torch.equal(first.test.read().images, second.test.read().images)
+
+
+@pytest.mark.parametrize(("test", "least"), [(True, 2), (False, 3)])
+def test_a_class_needs_an_image_for_every_part(
+    write_images: Callable[..., None], tmp_path: Path, test: bool, least: int
+) -> None:
+    if test:
+        write_images("few/test", count=1)
+        write_images("enough/test", count=1)
+    write_images("few/train", count=least - 1)
+    write_images("enough/train", count=least)
+    with pytest.raises(DatasetError, match=f"{least} images .* class 'cat' has {least - 1}"):
+        _load(DataConfig(dataset="few"), tmp_path)
+    data = _load(DataConfig(dataset="enough"), tmp_path)
+    assert [len(data.train), len(data.validation), len(data.test.read())] == [2, 2, 2]
 
 
 def test_a_test_split_of_other_classes_is_refused(

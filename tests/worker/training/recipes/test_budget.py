@@ -15,6 +15,11 @@ def test_a_run_has_the_epochs_of_its_rounds_and_of_its_tuning() -> None:
     assert _budget(GrowthConfig(round_epochs=4, max_rounds=3, max_epochs=6)).epochs == 11
 
 
+def test_a_round_that_the_cap_on_epochs_ends_early_is_that_short() -> None:
+    assert _budget(GrowthConfig(round_epochs=4, max_rounds=3, max_epochs=6)).round_epochs == 4
+    assert _budget(GrowthConfig(round_epochs=10, max_epochs=3)).round_epochs == 3
+
+
 def test_a_training_step_costs_three_forward_passes_an_image() -> None:
     assert _budget(GrowthConfig()).training_macs(100, 2) == 3 * 100 * 10 * 2
 
