@@ -4,7 +4,7 @@ from sqlalchemy import inspect, text
 
 from service.store.database import Database
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision."""
 
 

@@ -43,7 +43,10 @@ class JobState(StrEnum):
 
 
 FINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
-"""States that a job never leaves."""
+"""States in which nothing more happens to a job, unless somebody has it tried again."""
+
+RETRYABLE_STATES = frozenset({JobState.FAILED, JobState.CANCELLED})
+"""Final states out of which a job can be tried again."""
 
 HELD_STATES = frozenset({JobState.RUNNING, JobState.PAUSING, JobState.CANCELLING})
 """States in which an attempt holds the job's lease."""
@@ -58,6 +61,7 @@ class AttemptOutcome(StrEnum):
     PREEMPTED = "preempted"
     LOST = "lost"
     OOM = "oom"
+    NO_SPACE = "no_space"
 
 
 class EventType(StrEnum):
@@ -69,7 +73,15 @@ class EventType(StrEnum):
     GREW = "grew"
     MODEL = "model"
     TESTED = "tested"
+    RESTORED = "restored"
+    """The attempt goes on from a checkpoint of an earlier one."""
     CANCEL_REQUESTED = "cancel_requested"
+    PAUSE_REQUESTED = "pause_requested"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    """A paused job is back in the queue, or one that was about to pause goes on."""
+    RETRIED = "retried"
+    """A job that had failed or was cancelled is back in the queue."""
     ATTEMPT_ENDED = "attempt_ended"
     REQUEUED = "requeued"
     SUCCEEDED = "succeeded"

@@ -45,7 +45,28 @@ class Settings(BaseSettings):
     grace_seconds: Annotated[
         float, Field(gt=0, description="Between asking a training process to stop and killing it.")
     ] = 10.0
-    max_attempts: Annotated[int, Field(ge=1)] = 3
+    max_attempts: Annotated[
+        int,
+        Field(
+            ge=1, description="Lost attempts without progress, or without memory, until failure."
+        ),
+    ] = 3
+    checkpoint_steps: Annotated[
+        int, Field(ge=1, description="A run keeps a checkpoint so often, and at every epoch.")
+    ] = 1000
+    checkpoint_days: Annotated[
+        float, Field(gt=0, description="How long one that failed or was cancelled can be retried.")
+    ] = 7.0
+    artifact_days: Annotated[
+        float | None,
+        Field(gt=0, description="How long the files of an ended job are kept; unset: for ever."),
+    ] = None
+    sweep_seconds: Annotated[
+        float, Field(gt=0, description="Between two looks for files that nobody needs.")
+    ] = 600.0
+    failpoint_dir: Annotated[
+        Path | None, Field(description="For tests that kill processes: see service.failpoints.")
+    ] = None
     max_body_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
     min_free_bytes: Annotated[
         int, Field(ge=0, description="With less room for checkpoints the service is not ready.")

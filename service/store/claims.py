@@ -14,10 +14,18 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from service.contract import HELD_STATES, AttemptOutcome, EventType, JobState
+from service import failpoints
+from service.contract import FINAL_STATES, HELD_STATES, AttemptOutcome, EventType, JobState
 from service.errors import FenceLostError
 from service.store.history import append
 from service.store.tables import Attempt, Job
+
+_ITS_OWN = {
+    AttemptOutcome.SUCCEEDED: JobState.SUCCEEDED,
+    AttemptOutcome.FAILED: JobState.FAILED,
+    AttemptOutcome.CANCELLED: JobState.CANCELLED,
+}
+"""Outcomes that are the job's own, and what they make of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +44,8 @@ class Orders:
 
     cancel: bool
     """The job is to be given up."""
+    pause: bool
+    """The job is to be put aside."""
     over_limit: bool
     """The job's attempts together have taken longer than its spec allows."""
 
@@ -65,18 +75,19 @@ def claim(
     job_id = session.scalar(best)
     if job_id is None:
         return None
-    taken = session.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.state == JobState.QUEUED)
-        .values(
-            state=JobState.RUNNING,
-            fence=Job.fence + 1,
-            lease_until=now + lease,
-            attempts=Job.attempts + 1,
-            started_at=func.coalesce(Job.started_at, now),
-        )
-        .returning(Job.owner, Job.fence, Job.spec)
-    ).one_or_none()
+    with failpoints.around("claim.job"):
+        taken = session.execute(
+            update(Job)
+            .where(Job.id == job_id, Job.state == JobState.QUEUED)
+            .values(
+                state=JobState.RUNNING,
+                fence=Job.fence + 1,
+                lease_until=now + lease,
+                attempts=Job.attempts + 1,
+                started_at=func.coalesce(Job.started_at, now),
+            )
+            .returning(Job.owner, Job.fence, Job.spec)
+        ).one_or_none()
     if taken is None:
         return None
     attempt = Attempt(
@@ -88,9 +99,13 @@ def claim(
         pid=pid,
         started_at=now,
     )
-    session.add(attempt)
+    with failpoints.around("claim.attempt"):
+        session.add(attempt)
+        session.flush()
     data = {"worker": str(worker_id), "host": host, "device": device}
-    append(session, job_id=job_id, fence=taken.fence, kind=EventType.CLAIMED, data=data, now=now)
+    told: dict[str, Any] = {"job_id": job_id, "fence": taken.fence, "kind": EventType.CLAIMED}
+    with failpoints.around("claim.event"):
+        append(session, **told, data=data, now=now)
     return Claim(job_id=job_id, owner=taken.owner, fence=taken.fence, spec=taken.spec)
 
 
@@ -122,8 +137,8 @@ def renew(
     job = held(session, job_id=job_id, fence=fence)
     job.lease_until = now + lease
     limit_s = limit_seconds(job.spec)
-    over = limit_s is not None and _worked(session, job_id, now) > timedelta(seconds=limit_s)
-    return Orders(cancel=job.cancel_requested, over_limit=over)
+    over = limit_s is not None and _worked(session, job, now) > timedelta(seconds=limit_s)
+    return Orders(cancel=job.cancel_requested, pause=job.pause_requested, over_limit=over)
 
 
 def finish(
@@ -135,18 +150,22 @@ def finish(
     reason: str | None,
     now: datetime,
     max_attempts: int,
+    space_needed: int | None = None,
 ) -> JobState:
     """End the attempt that holds a job, and return the state in which that leaves the job.
 
     A lost or preempted attempt, or one that ran out of memory, puts the job back in its old place
-    in the queue, unless its cancellation was asked for. After `max_attempts` lost attempts, or so
-    many that ran out of memory, the job has failed; preempted attempts are not counted. `reason` is
-    a sentence for people; only a success needs none.
+    in the queue, unless its cancellation or a pause was asked for. After `max_attempts` lost
+    attempts, or so many that ran out of memory, the job has failed. Preempted attempts are not
+    counted, nor those before the last one that got further than all before it, or before a retry.
+    Want of room pauses the job until `space_needed` bytes are free. `reason` is a sentence for
+    people; only a success needs none.
 
     Raises:
         FenceLostError: the job is not held under this fence any more.
     """
     job = held(session, job_id=job_id, fence=fence)
+    job.space_needed = space_needed
     return _end(session, job, outcome, reason, now=now, max_attempts=max_attempts)
 
 
@@ -188,28 +207,29 @@ def _end(
     max_attempts: int,
 ) -> JobState:
     attempt = session.get_one(Attempt, (job.id, job.fence))
-    attempt.outcome = outcome
-    attempt.reason = reason
-    attempt.ended_at = now
-    session.flush()
-    data = {"outcome": outcome, "reason": reason}
-    append(
-        session,
-        job_id=job.id,
-        fence=job.fence,
-        kind=EventType.ATTEMPT_ENDED,
-        data=data,
-        now=now,
-    )
+    told: dict[str, Any] = {"job_id": job.id, "fence": job.fence, "now": now}
+    with failpoints.around("finish.attempt"):
+        attempt.outcome = outcome
+        attempt.reason = reason
+        attempt.ended_at = now
+        session.flush()
+    with failpoints.around("finish.ended"):
+        data = {"outcome": outcome, "reason": reason}
+        append(session, **told, kind=EventType.ATTEMPT_ENDED, data=data)
     state, error = _verdict(session, job, outcome, reason, max_attempts)
-    job.state = state
-    job.lease_until = None
-    if state is not JobState.QUEUED:
-        job.ended_at = now
-        job.error = error
-    kind = EventType.REQUEUED if state is JobState.QUEUED else EventType(state)
-    said = {} if error is None else {"reason": error}
-    append(session, job_id=job.id, fence=job.fence, kind=kind, data=said, now=now)
+    with failpoints.around("finish.job"):
+        job.state = state
+        job.lease_until = None
+        if state in FINAL_STATES:
+            job.ended_at = now
+        if state is not JobState.QUEUED:
+            job.error = error
+            job.pause_requested = False
+        session.flush()
+    with failpoints.around("finish.event"):
+        kind = EventType.REQUEUED if state is JobState.QUEUED else EventType(state)
+        said = {} if error is None else {"reason": error}
+        append(session, **told, kind=kind, data=said)
     return state
 
 
@@ -221,33 +241,34 @@ def _verdict(
     max_attempts: int,
 ) -> tuple[JobState, str | None]:
     """Return what an outcome means for the job, and the sentence that a client reads."""
-    match outcome:
-        case AttemptOutcome.SUCCEEDED:
-            return JobState.SUCCEEDED, None
-        case AttemptOutcome.FAILED:
-            return JobState.FAILED, reason
-        case AttemptOutcome.CANCELLED:
-            return JobState.CANCELLED, None
+    said = None if outcome in {AttemptOutcome.SUCCEEDED, AttemptOutcome.CANCELLED} else reason
+    if (state := _ITS_OWN.get(outcome)) is not None:
+        return state, said
     if job.cancel_requested:
         return JobState.CANCELLED, None
-    if (
-        outcome is AttemptOutcome.PREEMPTED
-        or (times := _count(session, job.id, outcome)) < max_attempts
-    ):
-        return JobState.QUEUED, reason
+    if outcome is AttemptOutcome.NO_SPACE:
+        return JobState.PAUSED, said
+    times = _count(session, job, outcome)
+    if outcome is AttemptOutcome.PREEMPTED or times < max_attempts:
+        return (JobState.PAUSED, None) if job.pause_requested else (JobState.QUEUED, said)
     what = "ran out of memory" if outcome is AttemptOutcome.OOM else "was lost"
     many = "once" if times == 1 else f"{times} times"
     return JobState.FAILED, f"Given up: the job {what} {many}. The last time: {reason}"
 
 
-def _count(session: Session, job_id: uuid.UUID, outcome: AttemptOutcome) -> int:
-    same = select(func.count()).where(Attempt.job_id == job_id, Attempt.outcome == outcome)
+def _count(session: Session, job: Job, outcome: AttemptOutcome) -> int:
+    """Return how often this outcome has come about since the job got on or was retried."""
+    same = select(func.count()).where(
+        Attempt.job_id == job.id, Attempt.outcome == outcome, Attempt.fence >= job.caps_from
+    )
     return session.execute(same).scalar_one()
 
 
-def _worked(session: Session, job_id: uuid.UUID, now: datetime) -> timedelta:
-    """Return how long all attempts at a job have taken together."""
+def _worked(session: Session, job: Job, now: datetime) -> timedelta:
+    """Return how long all attempts at a job have taken together since it was retried."""
     spans = session.execute(
-        select(Attempt.started_at, Attempt.ended_at).where(Attempt.job_id == job_id)
+        select(Attempt.started_at, Attempt.ended_at).where(
+            Attempt.job_id == job.id, Attempt.fence >= job.limit_from
+        )
     )
     return sum(((end or now) - begin for begin, end in spans), timedelta())

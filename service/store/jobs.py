@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
-from service.contract import HELD_STATES, EventType, JobState
+from service.contract import HELD_STATES, RETRYABLE_STATES, EventType, JobState
 from service.store.history import append
 from service.store.tables import Attempt, IdempotencyKey, Job
 
@@ -93,6 +93,7 @@ def lock_job(session: Session, owner: uuid.UUID, job_id: uuid.UUID) -> Job | Non
 def request_cancel(session: Session, job: Job, now: datetime) -> None:
     """Cancel a locked job that waits; ask the worker of one that runs to end it, in place."""
     job.cancel_requested = True
+    job.pause_requested = False
     kinds = [EventType.CANCEL_REQUESTED]
     if job.state in HELD_STATES:
         job.state = JobState.CANCELLING
@@ -102,6 +103,48 @@ def request_cancel(session: Session, job: Job, now: datetime) -> None:
         kinds.append(EventType.CANCELLED)
     for kind in kinds:
         append(session, job_id=job.id, fence=job.fence, kind=kind, data={}, now=now)
+
+
+def request_pause(session: Session, job: Job, now: datetime) -> None:
+    """Put a locked job that waits aside; ask the worker of one that runs to do so, in place."""
+    job.pause_requested = True
+    kinds = [EventType.PAUSE_REQUESTED]
+    if job.state == JobState.RUNNING:
+        job.state = JobState.PAUSING
+    else:
+        job.pause_requested = False
+        job.state = JobState.PAUSED
+        kinds.append(EventType.PAUSED)
+    for kind in kinds:
+        append(session, job_id=job.id, fence=job.fence, kind=kind, data={}, now=now)
+
+
+def resume(session: Session, job: Job, now: datetime) -> None:
+    """Put a locked job that is paused back in its place in the queue, in place.
+
+    One that is about to pause goes on: if its worker has been told already, from the queue.
+    """
+    job.state = JobState.QUEUED if job.state == JobState.PAUSED else JobState.RUNNING
+    job.pause_requested = False
+    job.space_needed = None
+    job.error = None
+    append(session, job_id=job.id, fence=job.fence, kind=EventType.RESUMED, data={}, now=now)
+
+
+def retry(session: Session, job: Job, now: datetime) -> None:
+    """Put a locked job that failed or was cancelled at the end of the queue, in place.
+
+    It goes on from its last checkpoint; caps and wall-clock limit count anew.
+    """
+    if job.state not in RETRYABLE_STATES:
+        raise ValueError(f"a job to retry must be failed or cancelled, got {job.state}")
+    job.state = JobState.QUEUED
+    job.queued_at = now
+    job.cancel_requested = False
+    job.error = None
+    job.ended_at = None
+    job.caps_from = job.limit_from = job.fence + 1
+    append(session, job_id=job.id, fence=job.fence, kind=EventType.RETRIED, data={}, now=now)
 
 
 def count_by_state(session: Session) -> Mapping[str, int]:

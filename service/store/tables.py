@@ -116,6 +116,14 @@ class Job(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     pause_requested: Mapped[bool] = mapped_column(default=False)
+    caps_from: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Fence from which on attempts that were lost or ran out of memory count against the caps."""
+    furthest_step: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """The furthest optimizer step of which a checkpoint was ever kept."""
+    limit_from: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Fence from which on attempts count against the job's wall-clock limit."""
+    space_needed: Mapped[int | None] = mapped_column(BigInteger)
+    """Bytes that must be free before a job that was paused for want of room goes on."""
     progress: Mapped[dict[str, Any] | None]
     best_accuracy: Mapped[float | None]
     error: Mapped[str | None]
@@ -184,6 +192,35 @@ class Artifact(Base):
     bytes: Mapped[int] = mapped_column(BigInteger)
     published_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
+
+
+class Checkpoint(Base):
+    """A file from which another attempt can go on, and what the run had recorded when it was kept.
+
+    No client ever sees it.
+    """
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (Index("ix_checkpoints_job_id", "job_id"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"))
+    fence: Mapped[int]
+    step: Mapped[int] = mapped_column(BigInteger)
+    """Optimizer steps taken."""
+    epoch: Mapped[int]
+    """Epochs finished."""
+    round: Mapped[int]
+    recorded_step: Mapped[int] = mapped_column(BigInteger)
+    """Last step of the path that was recorded by then; what growth follows it is of `round`."""
+    models: Mapped[int]
+    """Members of the family that were published by then."""
+    progress: Mapped[dict[str, Any] | None]
+    """The job's progress by then."""
+    storage_key: Mapped[str] = mapped_column(String(255), unique=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
 
 
 class Model(Base):

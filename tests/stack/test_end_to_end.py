@@ -16,6 +16,9 @@ from worker.training.checkpoint import load
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
+LONGER = {"epochs": 40}
+"""So much tuning that a run is not over before its worker is stopped."""
+
 
 def submit(stack: Stack, **changes: object) -> uuid.UUID:
     answer = stack.client.post("/v1/jobs", json={**SHORT_RUN, **changes})
@@ -67,7 +70,7 @@ def test_a_job_over_http_comes_back_as_a_checkpoint_that_predicts(stack: Stack) 
 
 def test_a_terminated_worker_hands_its_job_to_another_within_ten_seconds(stack: Stack) -> None:
     with stack.worker() as first:
-        job_id = submit(stack)
+        job_id = submit(stack, tune=LONGER)
         wait_for(lambda: epochs(stack, job_id) >= 1, 60)
         first.terminate()
         assert first.wait(10) == 0
@@ -79,7 +82,7 @@ def test_a_terminated_worker_hands_its_job_to_another_within_ten_seconds(stack: 
 
 def test_a_killed_worker_takes_its_training_along_and_another_finishes(stack: Stack) -> None:
     with stack.worker() as first:
-        job_id = submit(stack)
+        job_id = submit(stack, tune=LONGER)
         wait_for(lambda: epochs(stack, job_id) >= 1, 60)
         child = stack.attempts(job_id)[0].pid
         assert child is not None
