@@ -6,6 +6,9 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
 from service.contract import LOCAL_OWNER
 from service.errors import NotFoundError, UnauthenticatedError
 from service.settings import Settings
@@ -20,6 +23,7 @@ from service.store.keys import (
     mark_revoked,
     mark_used,
 )
+from service.store.outage import is_away, is_full
 from service.store.tables import ApiKey
 
 PREFIX = "slbi_"
@@ -27,6 +31,8 @@ PREFIX = "slbi_"
 
 _SHOWN = len(PREFIX) + 6  # enough to tell keys apart, too little to guess one
 _USE_NOTED_EVERY = timedelta(minutes=1)
+
+_log = structlog.get_logger(__name__)
 
 
 class ExposureError(Exception):
@@ -86,8 +92,13 @@ def recognise(database: Database, secret: str, now: datetime) -> uuid.UUID:
             raise UnauthenticatedError("The key must be an active one, got one that is not.")
         key_id, used = key.id, key.last_used_at
     if used is None or now - used > _USE_NOTED_EVERY:
-        with database.writing() as session:
-            mark_used(session, key_id, now)
+        try:
+            with database.writing() as session:
+                mark_used(session, key_id, now)
+        except SQLAlchemyError as error:  # whoever only reads can be served without room, too
+            if not (is_away(error) or is_full(error)):
+                raise
+            _log.warning("use_of_key_not_noted", key=str(key_id), error=str(error))
     return key_id
 
 

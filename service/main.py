@@ -30,6 +30,7 @@ from service.queue import CeleryQueue, Queue
 from service.reconciler import Reconciler
 from service.settings import Settings
 from service.store.database import Database
+from service.sweeper import Sweeper
 
 API_VERSION = "1"
 """Version of the API, as in its paths. Source: docs/api.md."""
@@ -110,8 +111,13 @@ def app_from_environment() -> FastAPI:
     database = Database(settings.database)
     check_exposure(settings, database)
     queue = CeleryQueue(settings.broker_url)
-    reconciler = Reconciler(database, queue, settings)
-    return create_app(settings, database, queue, Catalogue.generated(), [reconciler])
+    beside = caretakers(settings, database, queue)
+    return create_app(settings, database, queue, Catalogue.generated(), beside)
+
+
+def caretakers(settings: Settings, database: Database, queue: Queue) -> Sequence[Background]:
+    """Return what works beside the requests of every process that serves the API."""
+    return [Reconciler(database, queue, settings), Sweeper(database, settings)]
 
 
 def _document_problems(app: FastAPI) -> None:

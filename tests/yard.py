@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from service.contract import JobState
 from service.settings import Settings
 from service.store.database import Database
 from service.store.ids import new_id
-from service.store.tables import Attempt, Job, JobEvent, Worker
+from service.store.jobs import lock_job
+from service.store.tables import Attempt, Job, JobEvent, PathStep, Worker
 from worker.jobs.supervisor import Supervisor
 
 OWNER = uuid.UUID(int=7)
@@ -106,6 +108,13 @@ class Yard:
                 .values(cancel_requested=True, state=JobState.CANCELLING)
             )
 
+    def steer(self, job_id: uuid.UUID, act: Callable[[Session, Job, datetime], None]) -> None:
+        """Have something done to a job, as a client can ask for it."""
+        with self.database.writing() as session:
+            job = lock_job(session, OWNER, job_id)
+            assert job is not None
+            act(session, job, datetime.now(UTC))
+
     def job(self, job_id: uuid.UUID) -> Job:
         with self.database.reading() as session:
             job = session.get_one(Job, job_id)
@@ -139,6 +148,12 @@ class Yard:
 
     def happened(self, job_id: uuid.UUID) -> list[str]:
         return [event.type for event in self.events(job_id)]
+
+    def steps(self, job_id: uuid.UUID) -> list[int]:
+        """Return the steps of a job's path."""
+        with self.database.reading() as session:
+            found = select(PathStep.step).where(PathStep.job_id == job_id).order_by(PathStep.step)
+            return list(session.scalars(found))
 
     def workers(self) -> list[Worker]:
         with self.database.reading() as session:

@@ -7,8 +7,10 @@ from functools import partial
 from typing import Annotated
 
 import anyio
+import structlog
 from fastapi import APIRouter, Header, Query, Response
 from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from service.api.access import Owner
@@ -19,6 +21,7 @@ from service.api.questions import EventsQuery
 from service.contract import LARGEST
 from service.jobs.follow import History, history
 from service.keys import still_welcome
+from service.store.outage import is_away
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -29,6 +32,8 @@ KEEPALIVE_SECONDS = 15.0
 """How long a stream is silent at most. Source: WHATWG HTML, "Server-sent events", 9.2.7."""
 
 _PAGE = 200
+
+_log = structlog.get_logger(__name__)
 
 
 @router.get(
@@ -74,8 +79,8 @@ async def _stream(
 ) -> AsyncIterator[bytes]:
     """Give the events behind `after`, of which the first were found already, until the end.
 
-    The end is the job's, the server's, or that of the key that asks; a client goes on after the
-    server's with Last-Event-ID.
+    The end is the job's, the server's, that of the key that asks, or an outage of the database; a
+    client goes on after the server's and an outage with Last-Event-ID.
     """
     silent_s = 0.0
     while True:
@@ -91,7 +96,13 @@ async def _stream(
         if silent_s >= KEEPALIVE_SECONDS:
             silent_s = 0.0
             yield KEEPALIVE_COMMENT
-        if not await run_in_threadpool(still_welcome, here.database, owner):
-            return
         ask = partial(history, here.database, owner, job_id, after=after, limit=_PAGE)
-        found = await run_in_threadpool(ask)
+        try:
+            if not await run_in_threadpool(still_welcome, here.database, owner):
+                return
+            found = await run_in_threadpool(ask)
+        except SQLAlchemyError as error:
+            if not is_away(error):
+                raise
+            _log.warning("stream_broken_off", job=str(job_id), error=str(error))
+            return

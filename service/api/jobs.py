@@ -1,8 +1,9 @@
-"""Routes: submit, list, follow and cancel jobs."""
+"""Routes: submit, list, follow and steer jobs."""
 
 import base64
 import hashlib
 import uuid
+from functools import partial
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -10,12 +11,19 @@ from fastapi import APIRouter, Header, Query, Response
 from starlette.responses import JSONResponse
 
 from service.api.access import Owner
-from service.api.answers.jobs import ForecastAnswer, JobAnswer, JobPage
+from service.api.answers.jobs import (
+    AttemptAnswer,
+    AttemptList,
+    ForecastAnswer,
+    JobAnswer,
+    JobPage,
+)
 from service.api.context import Here
 from service.api.problems import documented
 from service.api.questions import JobsQuery, SubmitQuery
 from service.contract import FINAL_STATES, JobSpec
-from service.jobs.follow import FollowedJob, cancel, find, page
+from service.jobs.follow import FollowedJob, attempts, find, page
+from service.jobs.steer import cancel, pause, resume, retry
 from service.jobs.submit import forecast, submit
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -32,6 +40,14 @@ _IdempotencyKey = Annotated[
         description="The same key and body give the same job.",
     ),
 ]
+
+_steering = partial(
+    router.post,
+    status_code=202,
+    response_model=JobAnswer,
+    responses=documented(400, 401, 403, 404, 409, 422, 503, 507),
+)
+"""How a route is declared that asks for something to be done with a job."""
 
 
 @router.post(
@@ -125,15 +141,37 @@ def get_job(
     return _json(body, 200, headers)
 
 
-@router.post(
-    "/{job_id}/cancel",
-    status_code=202,
-    response_model=JobAnswer,
-    responses=documented(400, 401, 403, 404, 409, 422, 503, 507),
-)
+@router.get("/{job_id}/attempts", responses=documented(400, 401, 403, 404, 422, 503))
+def list_attempts(job_id: uuid.UUID, owner: Owner, here: Here) -> AttemptList:
+    """List every attempt at a job, oldest first."""
+    found = attempts(here.database, owner, job_id)
+    return AttemptList(
+        items=[AttemptAnswer.of(each, number) for number, each in enumerate(found, 1)]
+    )
+
+
+@_steering("/{job_id}/cancel")
 def cancel_job(job_id: uuid.UUID, owner: Owner, here: Here) -> Response:
     """Cancel a job; one that runs ends a little later."""
-    return _json(JobAnswer.of(cancel(here.database, owner, job_id)).model_dump_json(), 202)
+    return _steered(cancel(here.database, owner, job_id))
+
+
+@_steering("/{job_id}/pause")
+def pause_job(job_id: uuid.UUID, owner: Owner, here: Here) -> Response:
+    """Put a job aside; one that runs first keeps a checkpoint."""
+    return _steered(pause(here.database, owner, job_id))
+
+
+@_steering("/{job_id}/resume")
+def resume_job(job_id: uuid.UUID, owner: Owner, here: Here) -> Response:
+    """Put a paused job back in its place in the queue; it goes on from its last checkpoint."""
+    return _steered(resume(here.database, here.queue, owner, job_id))
+
+
+@_steering("/{job_id}/retry")
+def retry_job(job_id: uuid.UUID, owner: Owner, here: Here) -> Response:
+    """Queue a job that failed or was cancelled again; it goes on from its last checkpoint."""
+    return _steered(retry(here.database, here.queue, owner, job_id))
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:
@@ -142,6 +180,10 @@ def matches(if_none_match: str | None, etag: str) -> bool:
         return False
     known = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
     return "*" in known or etag.removeprefix("W/") in known
+
+
+def _steered(followed: FollowedJob) -> Response:
+    return _json(JobAnswer.of(followed).model_dump_json(), 202)
 
 
 def _json(body: str, status: int, headers: dict[str, str] | None = None) -> Response:

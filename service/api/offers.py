@@ -55,7 +55,7 @@ def get_datasets(here: Here) -> DatasetList:
 
 @router.get("/workers", responses=documented(401, 403, 503))
 def list_workers(owner: Owner, here: Here) -> WorkerList:
-    """List the workers and when each was last heard of."""
+    """List the workers: when each was last heard of, and what it works on."""
     now = datetime.now(UTC)
     lease = timedelta(seconds=here.settings.lease_seconds)
     with here.database.reading() as session:
@@ -67,7 +67,9 @@ def list_workers(owner: Owner, here: Here) -> WorkerList:
                 state=_state(seen.worker, now, lease),
                 started_at=seen.worker.started_at,
                 heartbeat_at=seen.worker.heartbeat_at,
-                job_id=seen.own_job_id,
+                job_id=seen.own_job.id if seen.own_job else None,
+                label=seen.own_job.label if seen.own_job else None,
+                attempt=seen.attempt,
             )
             for seen in workers_since(session, owner, now - REMEMBERED)
         ]

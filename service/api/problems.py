@@ -1,6 +1,5 @@
 """Everything that goes wrong, as problem+json (RFC 9457)."""
 
-import errno
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -12,8 +11,6 @@ import structlog
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -28,6 +25,7 @@ from service.errors import (
     UnavailableError,
 )
 from service.jobs.check import escaped
+from service.store.outage import is_away, is_full
 
 _SUBJECT = re.compile(r"\w+ should ")
 """How pydantic begins to say what must hold: "Input should be …", "String should match …"."""
@@ -102,11 +100,9 @@ def understood(error: Exception) -> ServiceError:
     """Return what a client is told of any error; what is unexpected is logged, never shown."""
     if isinstance(error, ServiceError):
         return error
-    if _is_full(error):
+    if is_full(error):
         return StorageFullError("There must be room to store this, the disk is full.")
-    if isinstance(error, OperationalError | PoolTimeoutError) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
-    ):
+    if is_away(error):
         _log.warning("database_unreachable", error=str(error))
         headers = {"Retry-After": str(RETRY_SECONDS)}
         return UnavailableError("The database must answer, it does not.", headers=headers)
@@ -213,19 +209,6 @@ def _merged(fields: Sequence[FieldError]) -> list[FieldError]:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _is_full(error: BaseException | None) -> bool:
-    """Return whether a disk without room is behind an error."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return True
-        if isinstance(error, DBAPIError):
-            code = getattr(error.orig, "sqlite_errorname", None)
-            if code == "SQLITE_FULL" or getattr(error.orig, "sqlstate", None) == "53100":
-                return True
-        error = error.__cause__
-    return False
 
 
 def _request_id(request: Request) -> str:

@@ -14,6 +14,26 @@ from service.client.stream import Event
 from service.contract import FINAL_STATES, EventType
 
 _FINAL = frozenset(state.value for state in FINAL_STATES)
+_PHASES: Mapping[str, str] = {state: state for state in _FINAL} | {
+    EventType.CLAIMED: "running",
+    EventType.PAUSED: "paused",
+    EventType.RESUMED: "resumed",
+    EventType.RETRIED: "queued",
+    EventType.REQUEUED: "queued",
+}
+"""What a live bar says after an event, until the next epoch has ended."""
+
+_SENTENCES: Mapping[str, str] = {
+    EventType.CANCEL_REQUESTED: "cancel requested",
+    EventType.PAUSE_REQUESTED: "pause requested",
+    EventType.RESUMED: "resumed",
+    EventType.RETRIED: "retried: queued again",
+    EventType.SUCCEEDED: "succeeded",
+    EventType.CANCELLED: "cancelled",
+}
+"""What people are told of events whose data adds nothing."""
+
+_WANTS_ROOM = "it goes on when there is room on the disk, or with"
 
 _BAR = 20  # columns: on a terminal of 80 it leaves room for all that stands beside it
 
@@ -65,30 +85,36 @@ class Screen:
                 text=f"{_standing(data)}\nwidths {widths(data['widths'])}",
             )
             return
-        if kind in _FINAL:
-            self._progress.update(self._bar, phase=kind)
+        if phase := _PHASES.get(kind):
+            self._progress.update(self._bar, phase=phase)
         if (text := told(kind, data)) and not (self.console.is_terminal and text == kind):
             self.console.print(text, markup=False)
 
 
 def follow_as_json(events: Iterable[Event]) -> str:
     """Print each event as one line of JSON and return the state in which the job ended."""
-    state = ""
+    last = ""
     for event in events:
         print(json.dumps({"id": event.id, "type": event.type, "data": event.data}), flush=True)
-        if event.type in _FINAL:
-            state = event.type
-    return state
+        last = event.type
+    return last if last in _FINAL else ""
 
 
-def follow(events: Iterable[Event]) -> str:
-    """Show round, widths, accuracy and time left as they change, and return the final state."""
+def follow(events: Iterable[Event], job_id: str) -> str:
+    """Show round, widths, accuracy and time left as they change, and return the final state.
+
+    A job that is paused is not at its end, nor is one that failed and was retried: who follows it
+    is told and goes on.
+    """
+    last = ""
     with Screen("queued") as screen:
         for event in events:
             screen.show(event.type, event.data)
-            if event.type in _FINAL:
-                return event.type
-    return ""
+            if event.type == EventType.PAUSED:
+                how = "to have it go on" if not event.data.get("reason") else _WANTS_ROOM
+                screen.console.print(f"{how}: slbi resume {job_id}", markup=False)
+            last = event.type
+    return last if last in _FINAL else ""
 
 
 def progress_line(data: Mapping[str, Any]) -> str:
@@ -98,7 +124,6 @@ def progress_line(data: Mapping[str, Any]) -> str:
 
 def told(kind: str, data: Mapping[str, Any]) -> str:
     """Return what people are told of an event, nothing for those that only machines need."""
-    text = ""
     match kind:
         case EventType.PROGRESS:
             text = f"{_phase(data)}  {progress_line(data)}"
@@ -107,14 +132,27 @@ def told(kind: str, data: Mapping[str, Any]) -> str:
             text = f"round {data['round']} widened {', '.join(rows)}"
         case EventType.CLAIMED:
             text = f"running on {data.get('host', 'a worker')}"
+        case EventType.RESTORED:
+            text = _restored(data)
         case EventType.REQUEUED:
             text = f"queued again: {data.get('reason', 'its worker was lost')}"
-        case EventType.CANCEL_REQUESTED:
-            text = "cancel requested"
-        case EventType.SUCCEEDED | EventType.CANCELLED:
-            text = kind
+        case EventType.PAUSED:
+            text = f"paused: {data['reason']}" if data.get("reason") else "paused"
         case EventType.FAILED:
             text = f"failed: {data.get('reason', 'no reason was recorded')}"
+        case _:
+            text = _SENTENCES.get(kind, "")
+    return text
+
+
+def _restored(data: Mapping[str, Any]) -> str:
+    if data["step"]:
+        text = f"going on from step {data['step']}, after epoch {data['epoch']}"
+    else:
+        text = "beginning anew"
+    if data["damaged"]:
+        steps = ", ".join(str(step) for step in data["damaged"])
+        text += f"; damaged checkpoints were skipped: step {steps}"
     return text
 
 

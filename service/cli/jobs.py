@@ -1,5 +1,6 @@
-"""Commands on jobs: submit, jobs, show, watch, cancel, path."""
+"""Commands on jobs: submit, jobs, show, attempts, watch, path."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,7 @@ from service.cli.chart import print_path
 from service.cli.exits import ExitCode
 from service.cli.follow import follow, follow_as_json, progress_line
 from service.cli.options import AsJson, JobId, Server, connect
-from service.cli.output import MISSING, console, print_json, print_table, share
+from service.cli.output import MISSING, console, duration, print_json, print_table, share
 from service.cli.overrides import spec_of
 from service.client.client import Client
 from service.contract import JobState
@@ -92,20 +93,23 @@ def show(job_id: JobId, *, server: Server = None, as_json: AsJson = False) -> No
         console().print(f"{name:<10}{value}")
 
 
+def attempts(job_id: JobId, *, server: Server = None, as_json: AsJson = False) -> None:
+    """List every try at a job: who made it, from where, and how it ended."""
+    with connect(server) as client:
+        found = client.attempts(job_id)
+    if as_json:
+        print_json(found)
+    elif not found:
+        console().print("No worker has begun with it yet.")
+    else:
+        columns = ["attempt", "host", "device", "began", "took", "from", "outcome", "reason"]
+        print_table(columns, [_attempt(row) for row in found], right=["attempt", "took"])
+
+
 def watch(job_id: JobId, *, server: Server = None, as_json: AsJson = False) -> None:
-    """Follow a job to its end; exits with 1 if that is not success."""
+    """Follow a job to its end, also while it is paused; exits with 1 if that is not success."""
     with connect(server) as client:
         _follow(client, job_id, as_json=as_json)
-
-
-def cancel(job_id: JobId, *, server: Server = None, as_json: AsJson = False) -> None:
-    """End a job; what it has published stays."""
-    with connect(server) as client:
-        job = client.cancel(job_id)
-    if as_json:
-        print_json(job)
-    else:
-        console().print(f"Job {job_id} is {job['state']}.")
 
 
 def path(job_id: JobId, *, server: Server = None, as_json: AsJson = False) -> None:
@@ -122,7 +126,7 @@ def path(job_id: JobId, *, server: Server = None, as_json: AsJson = False) -> No
 
 def _follow(client: Client, job_id: str, *, as_json: bool) -> None:
     events = client.events(job_id)
-    state = follow_as_json(events) if as_json else follow(events)
+    state = follow_as_json(events) if as_json else follow(events, job_id)
     if state != JobState.SUCCEEDED:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -134,10 +138,26 @@ def _facts(job: dict[str, Any]) -> dict[str, str]:
         "data set": job["spec"]["dataset"],
         "backbone": job["spec"]["backbone"],
         "label": job["label"] or MISSING,
+        "attempts": str(job["attempts"]),
         "best": share(job["best_accuracy"]),
     }
     if job["progress"]:
         facts["progress"] = progress_line(job["progress"])
     if job["error"]:
-        facts["error"] = job["error"]
+        facts["reason" if job["state"] == JobState.PAUSED else "error"] = job["error"]
     return facts
+
+
+def _attempt(row: dict[str, Any]) -> list[str]:
+    began = datetime.fromisoformat(row["started_at"])
+    ended = datetime.fromisoformat(row["ended_at"]) if row["ended_at"] else None
+    return [
+        str(row["number"]),
+        row["host"],
+        row["device"] or MISSING,
+        began.strftime("%Y-%m-%d %H:%M:%S"),
+        duration((ended - began).total_seconds() if ended else None),
+        "the start" if row["resumed_from"] is None else f"step {row['resumed_from']}",
+        row["outcome"] or "going on",
+        row["reason"] or MISSING,
+    ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from pydantic import ValidationError
 
-from service.cli import family, grow, jobs, offers, serving
+from service.cli import family, grow, jobs, offers, serving, steer, sweeping
 from service.cli.exits import CommandError, exit_code
 from service.cli.keys import keys
 from service.cli.output import console
@@ -38,10 +38,14 @@ def command() -> typer.Typer:
     app.command(rich_help_panel=run)(serving.serve)
     app.command(rich_help_panel=ask)(jobs.submit)
     app.command(rich_help_panel=ask)(jobs.watch)
-    app.command(rich_help_panel=ask)(jobs.cancel)
+    app.command(rich_help_panel=ask)(steer.pause)
+    app.command(rich_help_panel=ask)(steer.resume)
+    app.command(rich_help_panel=ask)(steer.retry)
+    app.command(rich_help_panel=ask)(steer.cancel)
     app.command(rich_help_panel=ask)(family.pull)
     app.command(rich_help_panel=look)(jobs.jobs)
     app.command(rich_help_panel=look)(jobs.show)
+    app.command(rich_help_panel=look)(jobs.attempts)
     app.command(rich_help_panel=look)(jobs.path)
     app.command(rich_help_panel=look)(family.models)
     app.command(rich_help_panel=look)(offers.backbones)
@@ -51,6 +55,7 @@ def command() -> typer.Typer:
     app.command(rich_help_panel=run)(serving.api)
     app.command(rich_help_panel=run, context_settings=serving.PASSED_ON)(serving.worker)
     app.command(rich_help_panel=run)(serving.migrate)
+    app.command(rich_help_panel=run)(sweeping.sweep)
     app.command(rich_help_panel=run)(grow.grow)
     return app
 

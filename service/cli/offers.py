@@ -49,14 +49,14 @@ def datasets(*, server: Server = None, as_json: AsJson = False) -> None:
 
 
 def workers(*, server: Server = None, as_json: AsJson = False) -> None:
-    """List the workers, and what each is doing."""
+    """List the workers: who is alive, and which attempt at which of your jobs is whose."""
     with connect(server) as client:
         found = client.workers()
     if as_json:
         print_json(found)
         return
     print_table(
-        ["worker", "host", "device", "state", "job", "last heard of"],
+        ["worker", "host", "device", "state", "job", "label", "attempt", "last heard of"],
         [
             [
                 row["id"],
@@ -64,10 +64,13 @@ def workers(*, server: Server = None, as_json: AsJson = False) -> None:
                 row["device"] or MISSING,
                 row["state"],
                 row["job_id"] or MISSING,
+                row["label"] or MISSING,
+                str(row["attempt"] or MISSING),
                 row["heartbeat_at"][:19].replace("T", " "),
             ]
             for row in found
         ],
+        right=["attempt"],
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli.exits import CommandError, ExitCode
+from service.cli.home import locked
 from service.cli.installed import offered
 from service.cli.opened import opened
 from service.cli.options import AsJson
@@ -50,29 +51,17 @@ def serve(
 ) -> None:
     """Start the whole service in one process: API, queue, one worker, SQLite.
 
-    The first start makes a key and shows it once. On a loopback address none is needed.
+    The first start makes a key and shows it once. On a loopback address none is needed. A home has
+    one server at a time.
     """
-    from migrations.run import upgrade
-    from service.keys import check_exposure, create_key, list_keys
     from service.logs import configure
 
     settings = _settings(
         as_json, host=host, port=port, home=home, data_dirs=tuple(data_dir or ()) or None
     )
     configure(settings.log_format)
-    listener = _listen(settings)
-    start = offered("embedded")
-    with opened(settings) as database:
-        upgrade(database)
-        if not list_keys(database):
-            _, secret = create_key(database, "first")
-            _say({"key": secret}, f"Key, shown only now: [bold]{secret}[/bold]", as_json=as_json)
-        check_exposure(settings, database)
-        worker = start(settings, database)
-        try:
-            _run(settings, database, listener, as_json=as_json)
-        finally:
-            worker.stop()
+    with locked(settings.home):
+        _serve(settings, as_json=as_json)
 
 
 def api(*, host: Host = None, port: Port = None, as_json: AsJson = False) -> None:
@@ -81,7 +70,6 @@ def api(*, host: Host = None, port: Port = None, as_json: AsJson = False) -> Non
     Needs SLBI_DATABASE_URL and SLBI_BROKER_URL, a database that `slbi migrate` has brought up to
     date, and a key unless the address is a loopback one.
     """
-    from migrations.run import current, head
     from service.keys import check_exposure
     from service.logs import configure
 
@@ -93,11 +81,7 @@ def api(*, host: Host = None, port: Port = None, as_json: AsJson = False) -> Non
             ExitCode.INVALID,
         )
     with opened(settings) as database:
-        if (at := current(database)) != head():
-            raise CommandError(
-                f"the database must be at revision {head()}, it is at {at or 'none'}:"
-                " run `slbi migrate`"
-            )
+        check_revision(database)
         check_exposure(settings, database)
         _run(settings, database, _listen(settings), as_json=as_json)
 
@@ -120,6 +104,41 @@ def migrate(*, as_json: AsJson = False) -> None:
 def worker(context: typer.Context) -> None:
     """Start a worker on the database and broker of the environment."""
     raise typer.Exit(offered("command")(list(context.args)))
+
+
+def check_revision(database: "Database") -> None:
+    """Refuse a database of another revision than the code's.
+
+    Raises:
+        CommandError: it is one.
+    """
+    from migrations.run import current, head
+
+    if (at := current(database)) != head():
+        raise CommandError(
+            f"the database must be at revision {head()}, it is at {at or 'none'}:"
+            " run `slbi migrate`"
+        )
+
+
+def _serve(settings: Settings, *, as_json: bool) -> None:
+    """Serve a home that no other process serves, until a signal ends it."""
+    from migrations.run import upgrade
+    from service.keys import check_exposure, create_key, list_keys
+
+    listener = _listen(settings)
+    start = offered("embedded")
+    with opened(settings) as database:
+        upgrade(database)
+        if not list_keys(database):
+            _, secret = create_key(database, "first")
+            _say({"key": secret}, f"Key, shown only now: [bold]{secret}[/bold]", as_json=as_json)
+        check_exposure(settings, database)
+        worker = start(settings, database)
+        try:
+            _run(settings, database, listener, as_json=as_json)
+        finally:
+            worker.stop()
 
 
 def _say(data: dict[str, Any], text: str, *, as_json: bool) -> None:
@@ -155,13 +174,12 @@ def _run(
     import uvicorn
 
     from service.catalogue import Catalogue
-    from service.main import create_app
+    from service.main import caretakers, create_app
     from service.queue import CeleryQueue
-    from service.reconciler import Reconciler
 
     queue = CeleryQueue(settings.broker_url)
-    reconciler = Reconciler(database, queue, settings)
-    app = create_app(settings, database, queue, Catalogue.generated(), [reconciler])
+    beside = caretakers(settings, database, queue)
+    app = create_app(settings, database, queue, Catalogue.generated(), beside)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -29,7 +29,8 @@ class Client:
     """Calls one service.
 
     A connection that fails and an answer of 503 are tried again. No call can do harm by that: the
-    only one that makes something, `submit`, always sends an Idempotency-Key.
+    only one that makes something, `submit`, always sends an Idempotency-Key. Where the answer to a
+    `resume` or a `retry` was lost, the second try is refused and the first has been done.
 
     Args:
         base_url: Address of the service, e.g. `http://127.0.0.1:8000`.
@@ -109,10 +110,27 @@ class Client:
         """Ask for a job's end and return it. Asking twice does no harm."""
         return self._json("POST", f"/v1/jobs/{job_id}/cancel")
 
+    def pause(self, job_id: str) -> Json:
+        """Ask for a job to be put aside and return it. Asking twice does no harm."""
+        return self._json("POST", f"/v1/jobs/{job_id}/pause")
+
+    def resume(self, job_id: str) -> Json:
+        """Have a paused job go on, from its last checkpoint, and return it."""
+        return self._json("POST", f"/v1/jobs/{job_id}/resume")
+
+    def retry(self, job_id: str) -> Json:
+        """Have a job that failed or was cancelled go on from its last checkpoint; return it."""
+        return self._json("POST", f"/v1/jobs/{job_id}/retry")
+
+    def attempts(self, job_id: str) -> list[Json]:
+        """Return every attempt at a job, oldest first."""
+        return list(self._json("GET", f"/v1/jobs/{job_id}/attempts")["items"])
+
     def events(self, job_id: str, *, after: int | None = None) -> Iterator[Event]:
         """Give a job's events as they happen, until its end.
 
-        A stream that breaks is taken up behind the last event that came, so each comes once.
+        A stream that breaks is taken up behind the last event that came, so each comes once. In the
+        history of a job that was retried its first end is not the last: the service is asked.
 
         Args:
             job_id: Whose events.
@@ -122,28 +140,29 @@ class Client:
             UnreachableError: So many tries in a row brought no event.
         """
         waits = self._backoff.waits()
+        final = False
         while True:
+            asked = None
             try:
                 with self._streamed(job_id, after) as response:
                     if response.status_code == httpx.codes.NO_CONTENT:
                         return
                     for event in parse(response.iter_lines()):
-                        after = event.id
+                        after, final = event.id, event.type in _FINAL
                         waits = self._backoff.waits()
                         yield event
-                        if event.type in _FINAL:
-                            return
                 failure = "the stream of events ended before the job did"
             except httpx.TransportError as error:
                 failure = _reason(error)
             except Problem as problem:
                 if problem.status != httpx.codes.SERVICE_UNAVAILABLE:
                     raise
-                failure = problem.detail
-            wait = next(waits, None)
+                failure, asked = problem.detail, problem.retry_after
+            wait = 0.0 if final else next(waits, None)
+            final = False
             if wait is None:
                 raise self._unreachable(failure)
-            self._backoff.wait(wait)
+            self._backoff.wait(wait, asked)
 
     def path(self, job_id: str, *, layer: int | None = None) -> Json:
         """Return the structure path: its layers, curves and growth."""
@@ -230,7 +249,7 @@ class Client:
                 continue
             if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 return response
-            self._backoff.wait(wait, response)
+            self._backoff.wait(wait, response.headers.get("Retry-After"))
         return self._http.request(method, url, **request)
 
     @contextmanager

@@ -31,6 +31,8 @@ class Problem(ClientError):  # noqa: N818 - the name that RFC 9457 gives it
     detail: str
     errors: Sequence[FieldError] = field(default=())
     request_id: str | None = None
+    retry_after: str | None = None
+    """The header of this name: seconds, or a date."""
 
     def __str__(self) -> str:
         lines = [self.detail or self.title]
@@ -66,4 +68,5 @@ def problem_of(response: httpx.Response) -> Problem:
             for error in body.get("errors") or ()
         ),
         request_id=body.get("request_id") or response.headers.get("X-Request-Id"),
+        retry_after=response.headers.get("Retry-After"),
     )

@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import sleep as _sleep
 
-import httpx
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Backoff:
@@ -28,8 +26,7 @@ class Backoff:
         for index in range(self.tries - 1):
             yield min(self.first_seconds * 2**index, self.longest_seconds)
 
-    def wait(self, seconds: float, answer: httpx.Response | None = None) -> None:
-        """Sleep `seconds`, or as long as the answer's Retry-After asks if that is longer."""
-        asked = answer.headers.get("Retry-After", "") if answer is not None else ""
-        longer = max(seconds, float(asked)) if asked.isdecimal() else seconds
+    def wait(self, seconds: float, asked: str | None = None) -> None:
+        """Sleep `seconds`, or as long as a Retry-After asks, in seconds, if that is longer."""
+        longer = max(seconds, float(asked)) if asked and asked.isdecimal() else seconds
         self.sleep(min(longer, self.longest_seconds))

@@ -1,21 +1,14 @@
-"""Follow jobs: find one, list them, cancel one, read its events."""
+"""Follow jobs: find one, list them, read its attempts and its events."""
 
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from service.contract import FINAL_STATES, JobState
-from service.errors import ConflictError, NotFoundError
+from service.errors import NotFoundError
 from service.store.database import Database
 from service.store.history import events_after
-from service.store.jobs import (
-    find_job,
-    latest_attempts,
-    lock_job,
-    page_of_jobs,
-    request_cancel,
-)
+from service.store.jobs import attempts_of, find_job, latest_attempts, page_of_jobs
 from service.store.tables import Attempt, Job, JobEvent
 
 
@@ -55,9 +48,9 @@ def find(database: Database, owner: uuid.UUID, job_id: uuid.UUID) -> FollowedJob
         job = find_job(session, owner, job_id)
         if job is None:
             raise missing(job_id)
-        attempts: Mapping[uuid.UUID, Attempt] = latest_attempts(session, [job])
+        latest: Mapping[uuid.UUID, Attempt] = latest_attempts(session, [job])
         session.expunge_all()
-    return FollowedJob(job=job, attempt=attempts.get(job.id))
+    return FollowedJob(job=job, attempt=latest.get(job.id))
 
 
 def page(
@@ -75,31 +68,26 @@ def page(
             session, owner, states=states, label=label, before=before, limit=limit + 1
         )
         jobs = found[:limit]
-        attempts = latest_attempts(session, jobs)
+        latest = latest_attempts(session, jobs)
         session.expunge_all()
     return Page(
-        jobs=[FollowedJob(job=job, attempt=attempts.get(job.id)) for job in jobs],
+        jobs=[FollowedJob(job=job, attempt=latest.get(job.id)) for job in jobs],
         last=jobs[-1].id if len(found) > limit else None,
     )
 
 
-def cancel(database: Database, owner: uuid.UUID, job_id: uuid.UUID) -> FollowedJob:
-    """Cancel a job that waits; ask the worker of a running one to end it. Twice does no harm.
+def attempts(database: Database, owner: uuid.UUID, job_id: uuid.UUID) -> Sequence[Attempt]:
+    """Return every try at a job, oldest first.
 
     Raises:
-        NotFoundError: this owner has none of this id.
-        ConflictError: it has ended.
+        NotFoundError: this owner has no job of this id.
     """
-    with database.writing() as session:
-        job = lock_job(session, owner, job_id)
-        if job is None:
+    with database.reading() as session:
+        if find_job(session, owner, job_id) is None:
             raise missing(job_id)
-        if job.state in FINAL_STATES:
-            possible = ", ".join(state for state in JobState if state not in FINAL_STATES)
-            raise ConflictError(f"A job must be {possible} to be cancelled, got {job.state}.")
-        if not job.cancel_requested:
-            request_cancel(session, job, datetime.now(UTC))
-    return find(database, owner, job_id)
+        found = attempts_of(session, job_id)
+        session.expunge_all()
+    return found
 
 
 def history(
@@ -116,7 +104,9 @@ def history(
             raise missing(job_id)
         events = events_after(session, job_id, after=after, limit=limit)
         session.expunge_all()
-    return History(events=events, ended=job.state in FINAL_STATES and len(events) < limit)
+    ended = job.state in FINAL_STATES and len(events) < limit
+    # A retry between the two reads: the job was final, and what came last shows that it goes on.
+    return History(events=events, ended=ended and (not events or events[-1].type in FINAL_STATES))
 
 
 def missing(job_id: uuid.UUID) -> NotFoundError:

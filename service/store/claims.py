@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.orm import Session
 
 from service import failpoints
@@ -165,7 +165,8 @@ def finish(
         FenceLostError: the job is not held under this fence any more.
     """
     job = held(session, job_id=job_id, fence=fence)
-    job.space_needed = space_needed
+    # One that somebody wanted paused anyway waits for that somebody.
+    job.space_needed = None if job.pause_requested else space_needed
     return _end(session, job, outcome, reason, now=now, max_attempts=max_attempts)
 
 
@@ -183,6 +184,27 @@ def expire(session: Session, *, now: datetime, max_attempts: int) -> list[uuid.U
         reason = "The worker was not heard of until its lease ran out."
         _end(session, job, AttemptOutcome.LOST, reason, now=now, max_attempts=max_attempts)
     return [job.id for job in overdue]
+
+
+def release(
+    session: Session, *, worker_id: uuid.UUID, now: datetime, max_attempts: int
+) -> list[uuid.UUID]:
+    """End every attempt of a worker as lost, and return the jobs concerned.
+
+    For a worker that has just started under the name of a process that is gone: nobody else can
+    tell its leases from those of a living one before they run out.
+    """
+    orphans = session.scalars(
+        select(Job)
+        .join(Attempt, and_(Attempt.job_id == Job.id, Attempt.fence == Job.fence))
+        .where(Job.state.in_(HELD_STATES), Attempt.worker_id == worker_id)
+        .order_by(Job.id)
+        .with_for_update(of=Job)
+    ).all()
+    for job in orphans:
+        reason = "The server was stopped while the job ran."
+        _end(session, job, AttemptOutcome.LOST, reason, now=now, max_attempts=max_attempts)
+    return [job.id for job in orphans]
 
 
 def recorded(session: Session, *, job_id: uuid.UUID, fence: int) -> bool:
@@ -247,7 +269,7 @@ def _verdict(
     if job.cancel_requested:
         return JobState.CANCELLED, None
     if outcome is AttemptOutcome.NO_SPACE:
-        return JobState.PAUSED, said
+        return JobState.PAUSED, None if job.pause_requested else said
     times = _count(session, job, outcome)
     if outcome is AttemptOutcome.PREEMPTED or times < max_attempts:
         return (JobState.PAUSED, None) if job.pause_requested else (JobState.QUEUED, said)

@@ -83,6 +83,13 @@ def latest_attempts(session: Session, jobs: Sequence[Job]) -> Mapping[uuid.UUID,
     return {attempt.job_id: attempt for attempt in found}
 
 
+def attempts_of(session: Session, job_id: uuid.UUID) -> Sequence[Attempt]:
+    """Return every attempt at a job, oldest first."""
+    return session.scalars(
+        select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.fence)
+    ).all()
+
+
 def lock_job(session: Session, owner: uuid.UUID, job_id: uuid.UUID) -> Job | None:
     """Return a job of this owner, locked until the transaction ends."""
     return session.scalars(
@@ -94,6 +101,8 @@ def request_cancel(session: Session, job: Job, now: datetime) -> None:
     """Cancel a locked job that waits; ask the worker of one that runs to end it, in place."""
     job.cancel_requested = True
     job.pause_requested = False
+    job.space_needed = None
+    job.error = None
     kinds = [EventType.CANCEL_REQUESTED]
     if job.state in HELD_STATES:
         job.state = JobState.CANCELLING

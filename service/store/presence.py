@@ -20,11 +20,17 @@ def beat(
     job_id: uuid.UUID | None,
     now: datetime,
 ) -> None:
-    """Write that a worker lives and what it works on; the first time, that it is there."""
+    """Write that a worker lives and what it works on; the first time, that it is there.
+
+    A worker that had stopped, or was another process until now, has started just now.
+    """
     worker = session.get(Worker, worker_id)
     if worker is None:
-        worker = Worker(id=worker_id, host=host, pid=pid, device=device, started_at=now)
+        worker = Worker(id=worker_id)
         session.add(worker)
+    if worker.stopped_at is not None or (worker.host, worker.pid) != (host, pid):
+        worker.host, worker.pid, worker.device = host, pid, device
+        worker.started_at, worker.stopped_at = now, None
     worker.heartbeat_at = now
     worker.job_id = job_id
 

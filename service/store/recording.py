@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from service import failpoints
 from service.contract import EventType
 from service.store.claims import held
 from service.store.history import append
@@ -29,18 +30,11 @@ from service.store.tables import (
 
 
 def begin(session: Session, *, job_id: uuid.UUID, fence: int, pid: int) -> Job:
-    """Delete what earlier attempts left of the job's path and family, and return the job.
-
-    `pid` is the training process, on the attempt's host.
-    """
+    """Keep the id of the training process, on the attempt's host, and return the job."""
     job = held(session, job_id=job_id, fence=fence)
-    for table in (PathGrowth, PathSupport, PathStep, PathLayer, Model, Artifact):
-        session.execute(delete(table).where(table.job_id == job_id))
     session.execute(
         update(Attempt).where(Attempt.job_id == job_id, Attempt.fence == fence).values(pid=pid)
     )
-    job.progress = None
-    job.best_accuracy = None
     return job
 
 
@@ -127,9 +121,12 @@ def publish(
     if session.get(Model, row.id) is not None:
         return
     artifact.owner = job.owner
-    session.add(artifact)
-    session.flush()
-    session.add(row)
+    with failpoints.around("publish.artifact"):
+        session.add(artifact)
+        session.flush()
+    with failpoints.around("publish.model"):
+        session.add(row)
+        session.flush()
     job.best_accuracy = max(row.validation_accuracy, job.best_accuracy or 0.0)
     data = {
         "model": str(row.id),
@@ -141,7 +138,8 @@ def publish(
         "macs": row.macs,
         "validation_accuracy": row.validation_accuracy,
     }
-    append(session, job_id=job_id, fence=fence, kind=EventType.MODEL, data=data, now=now)
+    with failpoints.around("publish.event"):
+        append(session, job_id=job_id, fence=fence, kind=EventType.MODEL, data=data, now=now)
 
 
 def tested(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
-from service.store.tables import Job, Worker
+from service.store.tables import Attempt, Job, Worker
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,18 +16,30 @@ class SeenWorker:
     """A worker, and its job if it is the asker's."""
 
     worker: Worker
-    own_job_id: uuid.UUID | None
+    own_job: Job | None
+    attempt: int | None
+    """Which try at that job is the worker's; None if the job has been taken from it."""
 
 
 def workers_since(session: Session, owner: uuid.UUID, since: datetime) -> Sequence[SeenWorker]:
     """Return the workers heard of since then, the latest first."""
+    its_own = and_(
+        Attempt.job_id == Job.id,
+        Attempt.fence == Job.fence,
+        Attempt.worker_id == Worker.id,
+        Attempt.ended_at.is_(None),
+    )
     rows = session.execute(
-        select(Worker, Job.id)
+        select(Worker, Job, Attempt.fence)
         .outerjoin(Job, and_(Job.id == Worker.job_id, Job.owner == owner))
+        .outerjoin(Attempt, its_own)
         .where(Worker.heartbeat_at >= since)
         .order_by(Worker.heartbeat_at.desc(), Worker.id.desc())
     )
-    return [SeenWorker(worker=worker, own_job_id=job_id) for worker, job_id in rows]
+    return [
+        SeenWorker(worker=worker, own_job=job, attempt=job.attempts if job and fence else None)
+        for worker, job, fence in rows
+    ]
 
 
 def alive(worker: Worker, now: datetime, lease: timedelta) -> bool:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from service.errors import NotFoundError, UnauthenticatedError
 from service.keys import (
@@ -50,6 +51,14 @@ def test_use_of_a_key_is_noted_at_most_once_a_minute(database: Database) -> None
         recognise(database, secret, now)
         noted.append(list_keys(database)[0].last_used_at)
     assert noted == [times[0], times[0], times[2]]
+
+
+def test_a_key_is_recognised_where_its_use_cannot_be_noted(sqlite: Database) -> None:
+    key_id, secret = create_key(sqlite, "first")
+    with sqlite.engine.connect() as connection:
+        connection.execute(text("PRAGMA query_only = ON"))
+    assert recognise(sqlite, secret, NOON) == key_id
+    assert list_keys(sqlite)[0].last_used_at is None
 
 
 def test_only_an_active_key_can_be_revoked(database: Database) -> None:

@@ -1,16 +1,26 @@
 import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from service.contract import JobState
 from service.reconciler import Reconciler
 from service.store import claims, presence
 from service.store.database import Database
 from service.store.ids import new_id
+from service.store.jobs import request_cancel
+from service.store.tables import Job
 from tests.yard import Yard, wait_for
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+LEASE = timedelta(seconds=30)
+GIGABYTE = 10**9
 
 
 class Bell:
@@ -35,6 +45,23 @@ def reconciler(yard: Yard, bell: Bell) -> Reconciler:
     return Reconciler(yard.database, bell, yard.settings)
 
 
+def look(yard: Yard, bell: Bell) -> None:
+    reconciler(yard, bell).reconcile(datetime.now(UTC))
+
+
+def claim(yard: Yard, now: datetime = NOON) -> None:
+    with yard.database.writing() as session:
+        claims.claim(
+            session,
+            worker_id=new_id(),
+            host="here",
+            device="cpu",
+            pid=1,
+            now=now,
+            lease=LEASE,
+        )
+
+
 def see_worker(yard: Yard, *, seconds_ago: float = 0.0, busy: bool = False) -> None:
     with yard.database.writing() as session:
         presence.beat(
@@ -54,34 +81,25 @@ def test_as_many_idle_workers_are_woken_as_there_are_jobs_for(yard: Yard) -> Non
     yard.enqueue()
     see_worker(yard, busy=True)
     see_worker(yard, seconds_ago=60)
-    reconciler(yard, bell).reconcile()
+    look(yard, bell)
     assert bell.rung == 0  # nobody could begin
     for expected in (1, 2, 2):
         see_worker(yard)
         bell.rung = 0
-        reconciler(yard, bell).reconcile()
+        look(yard, bell)
         assert bell.rung == expected
 
 
 def test_nobody_is_woken_for_nothing(yard: Yard) -> None:
     bell = Bell()
     see_worker(yard)
-    reconciler(yard, bell).reconcile()
+    look(yard, bell)
     assert bell.rung == 0
 
 
 def test_the_thread_requeues_a_job_whose_worker_fell_silent(yard: Yard) -> None:
     job_id = yard.enqueue()
-    with yard.database.writing() as session:
-        claims.claim(
-            session,
-            worker_id=new_id(),
-            host="here",
-            device="cpu",
-            pid=1,
-            now=datetime.now(UTC) - timedelta(seconds=60),
-            lease=timedelta(seconds=30),
-        )
+    claim(yard)
     thread = reconciler(yard, Bell())
     thread.start()
     try:
@@ -89,6 +107,158 @@ def test_the_thread_requeues_a_job_whose_worker_fell_silent(yard: Yard) -> None:
     finally:
         thread.stop()
     assert yard.outcomes(job_id) == ["lost"]
+
+
+@contextmanager
+def outage(database: Database) -> Iterator[None]:
+    """Let every question about jobs fail."""
+    with database.connecting() as connection:
+        connection.execute(text("ALTER TABLE jobs RENAME TO hidden"))
+    yield
+    with database.connecting() as connection:
+        connection.execute(text("ALTER TABLE hidden RENAME TO jobs"))
+
+
+@pytest.fixture
+def leased(sqlite: Database, tmp_path: Path) -> Yard:
+    """A yard whose leases are 30 s, with one job that is held until NOON + 30 s."""
+    yard = Yard(sqlite, tmp_path)
+    yard.settings = yard.settings.model_copy(update={"lease_seconds": LEASE.total_seconds()})
+    yard.enqueue()
+    claim(yard)
+    return yard
+
+
+def test_after_an_outage_no_attempt_is_lost_until_all_could_renew_their_leases(
+    leased: Yard,
+) -> None:
+    watch, job_id = reconciler(leased, Bell()), leased.only_job()
+    with outage(leased.database):
+        for seconds in (10, 60):
+            with pytest.raises(SQLAlchemyError):
+                watch.reconcile(NOON + timedelta(seconds=seconds))
+    back = NOON + timedelta(seconds=70)
+    for seconds in (0, 10, 29):
+        watch.reconcile(back + timedelta(seconds=seconds))
+        assert leased.state(job_id) == JobState.RUNNING
+    watch.reconcile(back + LEASE)
+    assert leased.outcomes(job_id) == ["lost"]
+
+
+def test_each_outage_is_followed_by_a_grace_of_its_own(leased: Yard) -> None:
+    watch, job_id = reconciler(leased, Bell()), leased.only_job()
+    for minute in (1, 2, 3):
+        with outage(leased.database), pytest.raises(SQLAlchemyError):
+            watch.reconcile(NOON + timedelta(minutes=minute))
+        watch.reconcile(NOON + timedelta(minutes=minute, seconds=40))
+    assert leased.state(job_id) == JobState.RUNNING
+    watch.reconcile(NOON + timedelta(minutes=3, seconds=70))
+    assert leased.state(job_id) == JobState.QUEUED
+
+
+def test_a_worker_that_renewed_after_the_outage_keeps_its_job(leased: Yard) -> None:
+    watch, job_id = reconciler(leased, Bell()), leased.only_job()
+    with outage(leased.database), pytest.raises(SQLAlchemyError):
+        watch.reconcile(NOON + 2 * LEASE)
+    watch.reconcile(NOON + 3 * LEASE)
+    with leased.database.writing() as session:
+        now = NOON + 3.5 * LEASE
+        claims.renew(session, job_id=job_id, fence=1, now=now, lease=LEASE)
+    watch.reconcile(NOON + 4.2 * LEASE)
+    assert leased.state(job_id) == JobState.RUNNING
+
+
+def test_at_its_start_a_reconciler_spares_no_lease(leased: Yard) -> None:
+    reconciler(leased, Bell()).reconcile(NOON + 2 * LEASE)
+    assert leased.outcomes(leased.only_job()) == ["lost"]
+
+
+def pause_for_room(yard: Yard, needed: int | None) -> uuid.UUID:
+    job_id = yard.enqueue()
+    with yard.database.writing() as session:
+        job = session.get_one(Job, job_id)
+        job.state, job.space_needed, job.error = JobState.PAUSED, needed, "There was no room."
+    return job_id
+
+
+class Disk:
+    """Answers how much is free, and does something first."""
+
+    def __init__(self, free: int, first: Callable[[], object] = lambda: None) -> None:
+        self.free = free
+        self.first = first
+        self.asked: list[Path] = []
+
+    def __call__(self, directory: Path) -> int:
+        self.asked.append(directory)
+        self.first()
+        return self.free
+
+
+def test_a_job_goes_on_when_there_is_room_for_it_and_the_reserve(yard: Yard) -> None:
+    bell, reserve = Bell(), yard.settings.min_free_bytes
+    small, large = pause_for_room(yard, GIGABYTE), pause_for_room(yard, 2 * GIGABYTE)
+    see_worker(yard)
+    disk = Disk(GIGABYTE + reserve - 1)
+    watch = Reconciler(yard.database, bell, yard.settings, free=disk)
+    watch.reconcile(datetime.now(UTC))
+    assert yard.state(small) == JobState.PAUSED
+    assert bell.rung == 0
+    disk.free += 1
+    watch.reconcile(datetime.now(UTC))
+    assert (yard.state(small), yard.state(large)) == (JobState.QUEUED, JobState.PAUSED)
+    assert yard.happened(small) == ["resumed"]
+    assert (yard.job(small).space_needed, yard.job(small).error) == (None, None)
+    assert bell.rung == 1
+    assert set(disk.asked) == {yard.settings.artifacts}
+
+
+def test_a_job_that_somebody_paused_waits_for_that_somebody(yard: Yard) -> None:
+    job_id = pause_for_room(yard, None)
+    disk = Disk(10 * GIGABYTE)
+    Reconciler(yard.database, Bell(), yard.settings, free=disk).reconcile(NOON)
+    assert yard.state(job_id) == JobState.PAUSED
+    assert disk.asked == []
+
+
+def test_a_job_that_is_cancelled_while_the_disk_is_asked_stays_cancelled(yard: Yard) -> None:
+    job_id = pause_for_room(yard, GIGABYTE)
+
+    def cancel() -> None:
+        with yard.database.writing() as session:
+            request_cancel(session, session.get_one(Job, job_id), NOON)
+
+    disk = Disk(10 * GIGABYTE, cancel)
+    Reconciler(yard.database, Bell(), yard.settings, free=disk).reconcile(NOON)
+    assert yard.state(job_id) == JobState.CANCELLED
+
+
+def test_a_job_that_somebody_holds_locked_is_left_for_the_next_look(
+    postgresql: Database, tmp_path: Path
+) -> None:
+    yard = Yard(postgresql, tmp_path)
+    job_id = pause_for_room(yard, GIGABYTE)
+    watch = Reconciler(postgresql, Bell(), yard.settings, free=Disk(10 * GIGABYTE))
+    with postgresql.writing() as session:
+        job = session.scalars(select(Job).where(Job.id == job_id).with_for_update()).one()
+        watch.reconcile(NOON)
+        request_cancel(session, job, NOON)
+    watch.reconcile(NOON)
+    assert yard.state(job_id) == JobState.CANCELLED
+
+
+def test_a_disk_that_does_not_answer_keeps_nothing_else_from_being_done(yard: Yard) -> None:
+    def fail() -> None:
+        raise OSError("gone")
+
+    bell = Bell()
+    job_id = pause_for_room(yard, GIGABYTE)
+    yard.enqueue()
+    see_worker(yard)
+    watch = Reconciler(yard.database, bell, yard.settings, free=Disk(0, fail))
+    watch.reconcile(datetime.now(UTC))
+    assert yard.state(job_id) == JobState.PAUSED
+    assert bell.rung == 1
 
 
 def test_the_thread_survives_an_outage_of_the_database(sqlite: Database, tmp_path: Path) -> None:

@@ -11,9 +11,12 @@ import sys
 import traceback
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from service import failpoints
 from service.contract import AttemptOutcome, JobSpec
 from service.errors import FenceLostError
 from service.logs import configure
@@ -23,7 +26,11 @@ from worker.jobs.exits import EXIT_FENCE_LOST, EXIT_OOM, EXIT_PREEMPTED, EXIT_RE
 from worker.jobs.process import die_with_parent
 
 if TYPE_CHECKING:
+    from worker.jobs.sql_ledger import SqlLedger
     from worker.jobs.sql_recorder import SqlRecorder
+
+_SPACE_FACTOR = 2
+"""Times the size of the file for which there was no room: the next one may be larger."""
 
 
 class _Stop:
@@ -55,26 +62,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, stop.handle)
     settings = Settings()
     configure(settings.log_format)
+    failpoints.arm(settings.failpoint_dir)
     return _run(settings, arguments.job, arguments.fence, stop)
 
 
 def _run(settings: Settings, job_id: uuid.UUID, fence: int, stop: _Stop) -> int:
     # torch takes seconds to load; by now this process dies with its parent and minds SIGTERM.
+    from worker.jobs.sql_ledger import SqlLedger  # noqa: PLC0415 - see above
     from worker.jobs.sql_recorder import SqlRecorder  # noqa: PLC0415 - see above
     from worker.training.epoch import Stopped  # noqa: PLC0415 - see above
 
-    recorder = SqlRecorder(
-        Database(settings.database),
-        job_id=job_id,
-        fence=fence,
-        artifacts=settings.artifacts,
-        give_up=stop,
-    )
+    held: dict[str, Any] = {
+        "database": Database(settings.database),
+        "job_id": job_id,
+        "fence": fence,
+        "artifacts": settings.artifacts,
+        "give_up": stop,
+    }
+    recorder = SqlRecorder(**held)
     try:
-        outcome, reason = _train(settings.datasets, recorder, stop)
-        recorder.finish(outcome, reason, max_attempts=settings.max_attempts)
+        end = _train(settings, recorder, SqlLedger(**held), stop)
+        recorder.finish(
+            end.outcome,
+            end.reason,
+            max_attempts=settings.max_attempts,
+            space_needed=end.space_needed,
+        )
     except Stopped:
         return EXIT_PREEMPTED
+    except SQLAlchemyError:
+        if not stop():
+            raise
+        return EXIT_PREEMPTED  # the database is away: the checkpoint before this one must do
     except FenceLostError as error:
         return _last_words(error, EXIT_FENCE_LOST)
     except (MemoryError, RuntimeError) as error:
@@ -84,30 +103,47 @@ def _run(settings: Settings, job_id: uuid.UUID, fence: int, stop: _Stop) -> int:
     return EXIT_RECORDED
 
 
-def _train(
-    directories: Sequence[Path],
-    recorder: "SqlRecorder",
-    stop: _Stop,
-) -> tuple[AttemptOutcome, str | None]:
-    """Return how training ended. What is wrong with the job itself is an outcome, not an error."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _End:
+    """How training ended, where the process can still say so."""
+
+    outcome: AttemptOutcome
+    reason: str | None = None
+    space_needed: int | None = None
+
+
+def _train(settings: Settings, recorder: "SqlRecorder", ledger: "SqlLedger", stop: _Stop) -> _End:
+    """Go on where the job was left, to its end. What is wrong with it is an outcome, no error."""
     from worker.jobs.translate import translate  # noqa: PLC0415 - see _run
+    from worker.training.files import NoSpaceError  # noqa: PLC0415 - see _run
+    from worker.training.keeper import Keeper  # noqa: PLC0415 - see _run
     from worker.training.recipes.grow import grow  # noqa: PLC0415 - see _run
 
+    keeper = Keeper(recorder.output, ledger, every=settings.checkpoint_steps, mark=failpoints.hit)
     spec = JobSpec.model_validate(recorder.begin(os.getpid()))
+    found = keeper.last()
+    ledger.rewind(found.entry, found.damaged)
+    recorder.go_on(None if found.entry is None else found.entry.point)
     stop.training = True
     try:
-        config = translate(spec)
         grow(
-            config,
-            directories=directories,
+            translate(spec),
+            directories=settings.datasets,
             output=recorder.output,
             recorder=recorder,
             stop=stop,
+            keeper=keeper,
+            state=found.state,
+            mark=failpoints.hit,
         )
+    except NoSpaceError as error:
+        reason = f"There was no room for a file of {error.needed} bytes. It goes on when there is."
+        needed = _SPACE_FACTOR * error.needed
+        return _End(outcome=AttemptOutcome.NO_SPACE, reason=reason, space_needed=needed)
     except (ValueError, ArithmeticError) as error:
         traceback.print_exc()
-        return AttemptOutcome.FAILED, str(error)
-    return AttemptOutcome.SUCCEEDED, None
+        return _End(outcome=AttemptOutcome.FAILED, reason=str(error))
+    return _End(outcome=AttemptOutcome.SUCCEEDED)
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ import threading
 from sqlalchemy.exc import SQLAlchemyError
 
 from migrations.revision import current, head
+from service import failpoints
 from service.logs import configure
 from service.settings import Settings
 from service.store.database import Database
@@ -36,6 +37,7 @@ def run(argv: list[str]) -> int:
         )
         return EXIT_USAGE
     configure(settings.log_format)
+    failpoints.arm(settings.failpoint_dir)
     database = Database(settings.database)
     if (refusal := _refusal(database)) is not None:
         sys.stderr.write(f"{refusal}\n")

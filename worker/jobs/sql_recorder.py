@@ -1,7 +1,6 @@
 """The recorder of a job: what a run reports, written to SQL under the attempt's fence."""
 
 import hashlib
-import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -14,10 +13,12 @@ from sqlalchemy.orm import Session
 from service.contract import AttemptOutcome, JobState
 from service.store import claims, recording
 from service.store.database import Database
+from service.store.files import unreferenced
 from service.store.ids import new_id
 from service.store.tables import Artifact, Model, PathGrowth, PathLayer, PathStep, PathSupport
 from slbi.structure.path import GrowthRecord, LayerRecord, StepRecord
 from worker.jobs.persist import persist
+from worker.training.keeper import Point
 from worker.training.recorder import ModelRecord, ProgressRecord, TestRecord
 
 T = TypeVar("T")
@@ -58,19 +59,32 @@ class SqlRecorder:
         return self._artifacts / str(self._held["job_id"]) / str(self._held["fence"])
 
     def begin(self, pid: int) -> dict[str, Any]:
-        """Delete what earlier attempts left, rows and then files; return the job's spec.
+        """Note this process's id with the attempt; return the job's spec."""
+        return self._write(lambda session: recording.begin(session, **self._held, pid=pid)).spec
+
+    def go_on(self, point: Point | None) -> None:
+        """Go on from where the ledger was rewound to; remove what attempts before left for nothing.
 
         Args:
-            pid: of this process.
+            point: where; None begins anew.
         """
-        job = self._write(lambda session: recording.begin(session, **self._held, pid=pid))
-        for folder in self.output.parent.glob("*"):
-            if folder.name.isdigit() and int(folder.name) < self._held["fence"]:
-                shutil.rmtree(folder, ignore_errors=True)
+        self._models = 0 if point is None else point.models
+        with self._database.reading() as session:
+            left = unreferenced(
+                session, self._artifacts, self._held["job_id"], below=self._held["fence"]
+            )
+        for file in left:
+            file.path.unlink(missing_ok=True)
         self.output.mkdir(parents=True, exist_ok=True)
-        return job.spec
 
-    def finish(self, outcome: AttemptOutcome, reason: str | None, *, max_attempts: int) -> JobState:
+    def finish(
+        self,
+        outcome: AttemptOutcome,
+        reason: str | None,
+        *,
+        max_attempts: int,
+        space_needed: int | None = None,
+    ) -> JobState:
         """End the attempt and return the state in which that leaves the job."""
         return self._write(
             lambda session: claims.finish(
@@ -80,7 +94,9 @@ class SqlRecorder:
                 reason=reason,
                 now=datetime.now(UTC),
                 max_attempts=max_attempts,
-            )
+                space_needed=space_needed,
+            ),
+            flow="finish",
         )
 
     def layers(self, layers: Sequence[LayerRecord]) -> None:
@@ -173,7 +189,8 @@ class SqlRecorder:
                     published_at=now,
                 ),
                 now=now,
-            )
+            ),
+            flow="publish",
         )
         self._models += 1
 
@@ -186,8 +203,8 @@ class SqlRecorder:
             )
         )
 
-    def _write(self, write: Callable[[Session], T]) -> T:
-        return persist(self._database, write, give_up=self._give_up)
+    def _write(self, write: Callable[[Session], T], flow: str | None = None) -> T:
+        return persist(self._database, write, give_up=self._give_up, flow=flow)
 
 
 def _values(record: Any) -> dict[str, Any]:  # noqa: ANN401 - any of the frozen records

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from service import failpoints
 from service.contract import AttemptOutcome
 from service.errors import FenceLostError
 from service.settings import Settings
@@ -38,6 +39,7 @@ class _Ask(Enum):
     """Why a training process was told to end, and the outcome that makes of it."""
 
     CANCEL = (AttemptOutcome.CANCELLED, "The job was cancelled.")
+    PAUSE = (AttemptOutcome.PREEMPTED, "The job was paused.")
     LIMIT = (AttemptOutcome.FAILED, "The job's wall-clock limit of {limit_s} s was reached.")
     STOP = (AttemptOutcome.PREEMPTED, "The worker was stopped.")
     LEAVE = (AttemptOutcome.SUCCEEDED, "It has written its outcome itself.")
@@ -91,9 +93,10 @@ class Supervisor:
         """
         attempts = 0
         with self._one_at_a_time:
-            while not stop.is_set() and (claim := self._claim()) is not None:
-                self._job_id = claim.job_id
+            while not stop.is_set():
                 try:
+                    if (claim := self._claim()) is None:
+                        break
                     self._run(claim, stop)
                 finally:
                     self._job_id = None
@@ -116,8 +119,14 @@ class Supervisor:
         now = datetime.now(UTC)
         with self._database.writing() as session:
             claim = claims.claim(session, **self._myself, now=now, lease=self._lease)
-            if claim is not None:
+            if claim is None:
+                return None
+            self._job_id = claim.job_id  # before the commit: the beat that follows it must know
+            with failpoints.around("claim.worker"):
                 presence.beat(session, **self._myself, job_id=claim.job_id, now=now)
+                session.flush()
+            failpoints.hit("claim.commit.before")
+        failpoints.hit("claim.commit.after")
         return claim
 
     def _run(self, claim: Claim, stop: threading.Event) -> None:
@@ -178,7 +187,9 @@ class Supervisor:
             return None
         if orders.cancel:
             return _Ask.CANCEL
-        return _Ask.LIMIT if orders.over_limit else None
+        if orders.over_limit:
+            return _Ask.LIMIT
+        return _Ask.PAUSE if orders.pause else None
 
     def _conclude(
         self, claim: Claim, outcome: AttemptOutcome, reason: str, stop: threading.Event
@@ -196,6 +207,7 @@ class Supervisor:
                     now=datetime.now(UTC),
                     max_attempts=self._settings.max_attempts,
                 ),
+                flow="finish",
                 give_up=stop.is_set,
             )
         except FenceLostError:

@@ -1,6 +1,7 @@
 """A worker: it hears wake-ups, looks for jobs by itself too, and tells that it lives."""
 
 import threading
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -29,13 +30,19 @@ class Worker:
     Args:
         settings: of this worker.
         database: where the jobs are; closed by whoever made it.
+        worker_id: whose claims these are; None makes a new identity.
         command: what to run for an attempt.
     """
 
     def __init__(
-        self, settings: Settings, database: Database, *, command: Sequence[str] = ATTEMPT
+        self,
+        settings: Settings,
+        database: Database,
+        *,
+        worker_id: uuid.UUID | None = None,
+        command: Sequence[str] = ATTEMPT,
     ) -> None:
-        self.id = new_id()
+        self.id = new_id() if worker_id is None else worker_id
         self._settings = settings
         self._database = database
         self._stopping = threading.Event()

@@ -17,7 +17,6 @@ The network takes (pixel / peak - mean) / deviation, channel by channel, see "no
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -32,6 +31,7 @@ from slbi.nets import backbones
 from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
 from worker.training.data.normalise import Normalisation
+from worker.training.files import Mark, unmarked, write_whole
 
 FORMAT = 1
 """Version of the description; raised when a reader of the old one would misread the new."""
@@ -70,17 +70,21 @@ class Description:
     format: int = FORMAT
 
 
-def save(path: Path, net: Backbone, description: Description) -> None:
+def save(path: Path, net: Backbone, description: Description, *, mark: Mark = unmarked) -> None:
     """Write a checkpoint that is either whole or absent, even if the machine stops meanwhile.
 
     Args:
         path: in a folder that exists; a file of that name is replaced.
         net: the member.
         description: of that member.
+        mark: called around each step of writing the file.
+
+    Raises:
+        NoSpaceError: there is no room for it.
     """
     tensors = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
     about = json.dumps(asdict(description))
-    _write_whole(path, serialise(tensors, metadata={_KEY: about}))
+    write_whole(path, serialise(tensors, metadata={_KEY: about}), flow="publish", mark=mark)
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> tuple[Backbone, Description]:
@@ -143,22 +147,3 @@ def _build(path: Path, description: Description) -> Backbone:
         )
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} must describe a known network: {error}") from error
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write beside the target, then rename: a reader sees the old file or the whole new one."""
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -32,6 +32,38 @@ class Outcome:
     """Share of the images classified rightly, 0 to 1."""
 
 
+class Tally:
+    """Sums of a pass, kept on the device so that a GPU need not wait for them."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        """Over the images so far, nats."""
+        self.right = torch.zeros((), dtype=torch.int64, device=device)
+        """Images classified rightly so far."""
+        self.count = 0
+        """Images so far."""
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch: its summed loss, and what it got right."""
+        self.loss += loss
+        self.right += (logits.argmax(dim=1) == labels).sum()
+        self.count += len(labels)
+
+    def check(self, step: int, rate: float) -> None:
+        """Refuse a sum that is no finite number; once it is not, it never is again."""
+        if not math.isfinite(self.loss.item()):
+            raise DivergedError(
+                f"training diverged by step {step}: the loss must be a finite number; "
+                f"lower learning_rate, now {rate:g}"
+            )
+
+    def outcome(self) -> Outcome:
+        """Return the means."""
+        return Outcome(
+            loss=self.loss.item() / self.count, accuracy=int(self.right.item()) / self.count
+        )
+
+
 def train_epoch(
     net: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -39,33 +71,35 @@ def train_epoch(
     *,
     rates: Sequence[float],
     compute: Compute,
-    stop: Callable[[], bool],
+    tally: Tally,
+    between: Callable[[], None] = lambda: None,
     first: int = 0,
 ) -> Outcome:
-    """Train a network for one epoch, in place.
+    """Train a network for one epoch, or what is left of it, in place.
 
     Args:
         net: on the device of `compute`.
         optimizer: holds the parameters of `net`.
-        batches: one epoch of them is drawn.
-        rates: learning rate of each step.
+        batches: what is left of an epoch of them is drawn.
+        rates: learning rate of each step of the epoch.
         compute: device and precision.
-        stop: asked before every step.
-        first: number of the first step, for messages.
+        tally: what the steps before gave; this one's are added.
+        between: called before every step, when everything is as the step before left it.
+        first: number of the epoch's first step, for messages.
 
     Returns:
         Means over the epoch, of the network as it was at each step.
 
     Raises:
-        Stopped: `stop` said so.
         DivergedError: the loss became infinite or NaN.
     """
     net.train()
-    tally = _Tally(compute.device)
+    begun = batches.position
+    drawn = iter(batches)
     with convolutions(net, compute):
-        for index, (batch, rate) in enumerate(zip(batches, rates, strict=True)):
-            if stop():
-                raise Stopped
+        for index, rate in enumerate(rates[begun:], begun):
+            between()
+            batch = next(drawn)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             images, labels = compute.arrange(batch[0]), batch[1]
@@ -92,7 +126,7 @@ def evaluate(net: nn.Module, batches: Iterable[Batch], compute: Compute) -> Outc
     """
     training = net.training
     net.eval()
-    tally = _Tally(compute.device)
+    tally = Tally(compute.device)
     with convolutions(net, compute):
         for batch, labels in batches:
             with compute.autocast():
@@ -100,32 +134,3 @@ def evaluate(net: nn.Module, batches: Iterable[Batch], compute: Compute) -> Outc
             tally.add(F.cross_entropy(logits.float(), labels, reduction="sum"), logits, labels)
     net.train(training)
     return tally.outcome()
-
-
-class _Tally:
-    """Sums of a pass, kept on the device so that a GPU need not wait for them."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._loss = torch.zeros((), dtype=torch.float64, device=device)
-        self._right = torch.zeros((), dtype=torch.int64, device=device)
-        self._count = 0
-
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch: its summed loss, and what it got right."""
-        self._loss += loss
-        self._right += (logits.argmax(dim=1) == labels).sum()
-        self._count += len(labels)
-
-    def check(self, step: int, rate: float) -> None:
-        """Refuse a sum that is no finite number; once it is not, it never is again."""
-        if not math.isfinite(self._loss.item()):
-            raise DivergedError(
-                f"training diverged by step {step}: the loss must be a finite number; "
-                f"lower learning_rate, now {rate:g}"
-            )
-
-    def outcome(self) -> Outcome:
-        """Return the means."""
-        return Outcome(
-            loss=self._loss.item() / self._count, accuracy=int(self._right.item()) / self._count
-        )

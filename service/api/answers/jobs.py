@@ -6,35 +6,53 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from service.contract import AttemptOutcome, JobSpec, JobState
+from service.contract import HELD_STATES, AttemptOutcome, JobSpec, JobState
 from service.jobs.follow import FollowedJob
 from service.jobs.submit import Forecast, NetworkSize
 from service.store.tables import Attempt, JobEvent
 
+_LINKS = (
+    "events", "attempts", "path", "models", "checkpoint", "cancel", "pause", "resume", "retry",
+)  # fmt: skip
+
 
 class AttemptAnswer(BaseModel):
-    """The latest try at a job."""
+    """One try at a job."""
 
-    number: int
+    number: int = Field(description="Its place, from 1.")
+    fence: int = Field(description="The claim that it is; events name it as `attempt`.")
+    worker_id: uuid.UUID
     host: str
     device: str | None
     started_at: datetime
     ended_at: datetime | None
     outcome: AttemptOutcome | None
     reason: str | None
+    resumed_from: int | None = Field(
+        description="Step of the checkpoint that it went on from; null if it began anew."
+    )
 
     @classmethod
     def of(cls, attempt: Attempt, number: int) -> "AttemptAnswer":
         """Return the answer for an attempt."""
         return cls(
             number=number,
+            fence=attempt.fence,
+            worker_id=attempt.worker_id,
             host=attempt.host,
             device=attempt.device,
             started_at=attempt.started_at,
             ended_at=attempt.ended_at,
             outcome=AttemptOutcome(attempt.outcome) if attempt.outcome else None,
             reason=attempt.reason,
+            resumed_from=attempt.resumed_from,
         )
+
+
+class AttemptList(BaseModel):
+    """Every try at a job, oldest first."""
+
+    items: list[AttemptAnswer]
 
 
 class JobAnswer(BaseModel):
@@ -53,13 +71,14 @@ class JobAnswer(BaseModel):
     started_at: datetime | None
     ended_at: datetime | None
     cancel_requested: bool
+    pause_requested: bool
     attempts: int
     attempt: AttemptAnswer | None = Field(description="The latest one.")
     progress: dict[str, Any] | None = Field(description="Where the run stood after its last epoch.")
     eta_seconds: float | None = Field(description="Until the end at most, while it runs.")
     widths: dict[str, int] | None = Field(description="Filters of every group now.")
     best_accuracy: float | None = Field(description="On the validation split, 0 to 1.")
-    error: str | None
+    error: str | None = Field(description="Why it failed, or was paused by the service itself.")
     links: dict[str, str]
 
     @classmethod
@@ -67,9 +86,7 @@ class JobAnswer(BaseModel):
         """Return the answer for a job."""
         job, attempt = followed.job, followed.attempt
         progress = job.progress or {}
-        running = job.state in {JobState.RUNNING, JobState.CANCELLING}
         here = f"/v1/jobs/{job.id}"
-        links = {name: f"{here}/{name}" for name in ("events", "path", "models", "checkpoint")}
         return cls(
             id=job.id,
             kind=job.kind,
@@ -84,14 +101,15 @@ class JobAnswer(BaseModel):
             started_at=job.started_at,
             ended_at=job.ended_at,
             cancel_requested=job.cancel_requested,
+            pause_requested=job.pause_requested,
             attempts=job.attempts,
             attempt=AttemptAnswer.of(attempt, job.attempts) if attempt else None,
             progress=job.progress,
-            eta_seconds=progress.get("eta_seconds") if running else None,
+            eta_seconds=progress.get("eta_seconds") if job.state in HELD_STATES else None,
             widths=progress.get("widths"),
             best_accuracy=job.best_accuracy,
             error=job.error,
-            links={"self": here, **links, "cancel": f"{here}/cancel"},
+            links={"self": here, **{name: f"{here}/{name}" for name in _LINKS}},
         )
 
 

@@ -59,6 +59,10 @@ class WorkerAnswer(BaseModel):
     started_at: datetime
     heartbeat_at: datetime
     job_id: uuid.UUID | None = Field(description="What it works on, if that is yours.")
+    label: str | None = Field(description="Of that job.")
+    attempt: int | None = Field(
+        description="Which try at that job this is, from 1; null if it was taken from the worker."
+    )
 
 
 class WorkerList(BaseModel):

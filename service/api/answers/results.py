@@ -119,6 +119,9 @@ class ModelAnswer(BaseModel):
     test_accuracy: float | None = Field(description="Null until the run has read the test split.")
     latency_ms: float | None
     pareto: bool = Field(description="None of the family costs fewer MACs and is as accurate.")
+    expires_at: datetime | None = Field(
+        description="Until when its file is kept; null while no end is set."
+    )
     artifact: ArtifactAnswer
 
     @classmethod
@@ -129,6 +132,7 @@ class ModelAnswer(BaseModel):
             {
                 **{name: getattr(model, name) for name in cls.model_fields if hasattr(model, name)},
                 "pareto": ranked.pareto,
+                "expires_at": artifact.expires_at,
                 "artifact": ArtifactAnswer(
                     id=artifact.id,
                     kind=artifact.kind,

@@ -45,14 +45,19 @@ def _is_a_new_job(answer: Response) -> None:
 
 
 def _shows_no_job(answer: Response) -> None:
-    assert [worker["job_id"] for worker in answer.json()["items"]] == [None]
+    (worker,) = answer.json()["items"]
+    assert (worker["job_id"], worker["label"], worker["attempt"]) == (None, None, None)
 
 
 SEEN_BY_A_STRANGER: dict[tuple[str, str], Callable[[Response], None]] = {
     ("POST", "/v1/jobs"): _is_a_new_job,
     ("GET", "/v1/jobs"): _is_empty,
     ("GET", JOB): _is_missing,
+    ("GET", f"{JOB}/attempts"): _is_missing,
     ("POST", f"{JOB}/cancel"): _is_missing,
+    ("POST", f"{JOB}/pause"): _is_missing,
+    ("POST", f"{JOB}/resume"): _is_missing,
+    ("POST", f"{JOB}/retry"): _is_missing,
     ("GET", f"{JOB}/events"): _is_missing,
     ("GET", f"{JOB}/path"): _is_missing,
     ("GET", f"{JOB}/models"): _is_missing,

@@ -2,16 +2,25 @@ import json
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from fastapi.testclient import TestClient
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
 from service.api.events import POLL_SECONDS
+from service.catalogue import Catalogue
 from service.contract import EventType, JobState
 from service.keys import revoke_key
+from service.main import create_app
+from service.settings import Settings
 from service.store.database import Database
 from service.store.history import append
 from service.store.tables import Job
-from tests.service.running import SPEC, Service, store_job
+from tests.service.running import SPEC, CountingQueue, Service, store_job
 
 
 def _append(database: Database, job_id: uuid.UUID, *kinds: EventType) -> None:
@@ -142,3 +151,47 @@ def test_a_last_event_id_that_is_none_is_refused(local: Service) -> None:
         answer = local.client.get(f"/v1/jobs/{job_id}/events", headers={"Last-Event-ID": value})
         assert answer.status_code == 422
         assert answer.json()["errors"][0]["pointer"] == "last-event-id"
+
+
+class Outage(Database):
+    """A database that can be taken away."""
+
+    away = False
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        if self.away:
+            raise OperationalError("SELECT 1", {}, ConnectionError("the database system is gone"))
+        with super().reading() as session:
+            yield session
+
+
+def test_a_stream_whose_database_goes_away_ends_and_is_taken_up_when_it_is_back(
+    database: Database, settings: Settings, catalogue: Catalogue
+) -> None:
+    outage = Outage(database.engine.url.render_as_string(hide_password=False))
+    app = create_app(settings, outage, CountingQueue(), catalogue)
+    job_id = store_job(outage, state=JobState.RUNNING)
+    _append(outage, job_id, EventType.CLAIMED)
+
+    def take_away() -> None:
+        outage.away = True
+
+    later = threading.Timer(0.7, take_away)
+    later.start()
+    url = f"/v1/jobs/{job_id}/events"
+    with TestClient(
+        app, base_url="http://127.0.0.1"
+    ) as client:  # it would raise what is not caught
+        first = client.get(url)
+        later.join()
+        (event,) = _parse(first.text)
+        behind = {"Last-Event-ID": event["id"]}
+        refused = client.get(url, headers=behind)
+        outage.away = False
+        _end(outage, job_id)
+        rest = client.get(url, headers=behind)
+    outage.close()
+    assert (first.status_code, event["event"]) == (200, "claimed")
+    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    assert [event["event"] for event in _parse(rest.text)] == ["succeeded"]

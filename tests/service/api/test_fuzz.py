@@ -63,7 +63,9 @@ def test_no_spec_breaks_a_submit(service: Service, spec: dict[str, Any], *, dry_
         ),
         st.one_of(st.text(max_size=10), st.integers().map(str), st.just("npz")),
     ),
-    path=st.sampled_from(["", "/{id}/events", "/{id}/path", "/{id}/models", "/{id}/checkpoint"]),
+    path=st.sampled_from(
+        ["", "/{id}/attempts", "/{id}/events", "/{id}/path", "/{id}/models", "/{id}/checkpoint"]
+    ),
 )
 def test_no_query_breaks_a_read(service: Service, query: dict[str, str], path: str) -> None:
     job_id = service.client.post("/v1/jobs", json=SPEC, headers={"Idempotency-Key": "fuzz"}).json()[
@@ -75,6 +77,27 @@ def test_no_query_breaks_a_read(service: Service, query: dict[str, str], path: s
         headers={"Accept": "application/json"},
     )
     assert answer.status_code in {200, 404, 422}, answer.text
+
+
+@_quickly
+@given(
+    job=st.one_of(
+        st.just("{id}"), st.uuids().map(str), st.text("0123456789abcdef-%{}. \u00e9", max_size=40)
+    ),
+    call=st.sampled_from(["cancel", "pause", "resume", "retry"]),
+    body=st.one_of(st.none(), _VALUES),
+    query=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2),
+)
+def test_nothing_that_is_sent_breaks_the_steering_of_a_job(
+    service: Service, job: str, call: str, body: object, query: dict[str, str]
+) -> None:
+    job_id = service.client.post("/v1/jobs", json=SPEC, headers={"Idempotency-Key": "fuzz"}).json()[
+        "id"
+    ]
+    answer = service.client.post(
+        f"/v1/jobs/{job.replace('{id}', job_id)}/{call}", params=query, json=_sendable(body)
+    )
+    assert answer.status_code in {202, 404, 405, 409, 422}, answer.text
 
 
 def _sendable(value: Any) -> Any:  # noqa: ANN401 - JSON

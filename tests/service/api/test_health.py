@@ -6,12 +6,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from migrations.run import downgrade
 from service.catalogue import Catalogue
-from service.contract import JobState
+from service.contract import AttemptOutcome, JobState
 from service.main import create_app
 from service.settings import Settings
 from service.store.database import Database
 from service.store.ids import new_id
-from service.store.tables import Worker
+from service.store.tables import Attempt, Worker
 from tests.service.running import CountingQueue, FinishedJob, Service, store_job
 
 
@@ -28,6 +28,23 @@ def _store_worker(
                 started_at=seen,
                 heartbeat_at=seen,
                 stopped_at=seen if stopped else None,
+            )
+        )
+
+
+def _store_attempt(database: Database, outcome: AttemptOutcome) -> None:
+    now = datetime.now(UTC)
+    job_id = store_job(database, state=JobState.PAUSED, fence=1, attempts=1)
+    with database.writing() as session:
+        session.add(
+            Attempt(
+                job_id=job_id,
+                fence=1,
+                worker_id=new_id(),
+                host="here",
+                started_at=now,
+                ended_at=now,
+                outcome=outcome,
             )
         )
 
@@ -95,6 +112,7 @@ def test_metrics_count_jobs_attempts_workers_and_requests(
 ) -> None:
     store_job(service.database)
     store_job(service.database, state=JobState.FAILED)
+    _store_attempt(service.database, AttemptOutcome.NO_SPACE)
     _store_worker(service.database)
     _store_worker(service.database, stopped=True)
     for _ in range(3):
@@ -111,6 +129,8 @@ def test_metrics_count_jobs_attempts_workers_and_requests(
     assert samples["slbi_jobs", "queued"] == samples["slbi_jobs", "failed"] == 1
     assert samples["slbi_jobs", "running"] == 0
     assert samples["slbi_attempts", "succeeded"] == 1
+    for outcome in AttemptOutcome:
+        assert samples["slbi_attempts", outcome] == (outcome in {"succeeded", "no_space"})
     assert samples["slbi_workers_alive",] == 1
     assert samples["slbi_http_requests_total", "/v1/jobs/{job_id}", "200", "GET"] == 3
     assert samples["slbi_http_requests_total", "/v1/jobs/{job_id}", "422", "GET"] == 1

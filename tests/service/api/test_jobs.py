@@ -322,9 +322,17 @@ def test_a_job_that_has_ended_cannot_be_cancelled(service: Service, state: JobSt
     assert "running" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("suffix", ["", "/cancel", "/events", "/path", "/models", "/checkpoint"])
-def test_a_job_that_is_not_there_is_not_found(service: Service, suffix: str) -> None:
-    method = "POST" if suffix == "/cancel" else "GET"
+@pytest.mark.parametrize(
+    ("method", "suffix"),
+    [
+        *(("POST", name) for name in ("/cancel", "/pause", "/resume", "/retry")),
+        *(
+            ("GET", name)
+            for name in ("", "/attempts", "/events", "/path", "/models", "/checkpoint")
+        ),
+    ],
+)
+def test_a_job_that_is_not_there_is_not_found(service: Service, method: str, suffix: str) -> None:
     answer = service.client.request(method, f"/v1/jobs/{uuid.uuid4()}{suffix}")
     assert answer.status_code == 404
     assert answer.json()["code"] == "not_found"

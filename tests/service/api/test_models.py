@@ -31,6 +31,16 @@ def test_the_pareto_front_holds_what_no_other_beats(
     assert [item["pareto"] for item in every].count(False) == 1
 
 
+def test_a_model_says_until_when_its_file_is_kept(service: Service, finished: FinishedJob) -> None:
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
+    with service.database.writing() as session:
+        session.get_one(Artifact, finished.artifact_ids[1]).expires_at = tomorrow
+    items = service.client.get(f"/v1/jobs/{finished.job_id}/models").json()["items"]
+    assert [item["expires_at"] for item in items[1:]] == [None] * 4
+    assert datetime.fromisoformat(items[0]["expires_at"]) == tomorrow
+    assert items[0]["artifact"]["expires_at"] == items[0]["expires_at"]
+
+
 @pytest.mark.parametrize(
     ("query", "macs"),
     [

@@ -2,9 +2,10 @@ from datetime import UTC, datetime, timedelta
 
 import jsonschema
 
+from service.contract import JobState
 from service.store.ids import new_id
-from service.store.tables import Worker
-from tests.service.running import SPEC, Service
+from service.store.tables import Attempt, Worker
+from tests.service.running import SPEC, Service, store_job
 
 
 def test_backbones_come_with_groups_widths_and_the_schema_of_a_spec(local: Service) -> None:
@@ -56,3 +57,21 @@ def test_workers_are_listed_by_what_was_heard_of_them(service: Service) -> None:
     items = service.client.get("/v1/workers").json()["items"]
     assert [item["host"] for item in items] == ["stopped", "alive", "silent"]
     assert all(item["state"] == item["host"] for item in items)
+
+
+def test_a_worker_shows_which_attempt_at_which_job_is_its_own(service: Service) -> None:
+    now = datetime.now(UTC)
+    worker_id, stalled = new_id(), new_id()
+    job_id = store_job(service.database, label="mine", state=JobState.RUNNING, fence=2, attempts=2)
+    with service.database.writing() as session:
+        for host, each in (("works", worker_id), ("stalled", stalled)):
+            row = Worker(id=each, host=host, pid=1, started_at=now, heartbeat_at=now, job_id=job_id)
+            session.add(row)
+        for fence, each in ((1, stalled), (2, worker_id)):
+            session.add(
+                Attempt(job_id=job_id, fence=fence, worker_id=each, host="here", started_at=now)
+            )
+    shown = {each["host"]: each for each in service.client.get("/v1/workers").json()["items"]}
+    assert {each["job_id"] for each in shown.values()} == {str(job_id)}
+    assert {each["label"] for each in shown.values()} == {"mine"}
+    assert (shown["works"]["attempt"], shown["stalled"]["attempt"]) == (2, None)

@@ -1,6 +1,7 @@
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import jsonschema
@@ -8,13 +9,15 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from service.api.problems import understood
 from service.catalogue import Catalogue
+from service.keys import create_key
 from service.main import create_app
 from service.settings import Settings
 from service.store.database import Database
-from tests.service.running import SPEC, CountingQueue, Service
+from tests.service.running import SPEC, CountingQueue, Service, store_job
 
 
 @pytest.mark.parametrize(
@@ -120,6 +123,81 @@ def test_a_disk_without_room_behind_any_error_is_understood() -> None:
     assert [understood(error).status for error in (full, wrapped)] == [507, 507]
     gone = OperationalError("SELECT 1", {}, Exception("gone"))
     assert understood(gone).status == 503
+
+
+class Ailing(Database):
+    """A database that does this before whatever it is asked, as long as `ails`."""
+
+    def __init__(self, url: str, does: Sequence[str]) -> None:
+        super().__init__(url)
+        self._does = does
+        self.ails = True
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        with super().reading() as session:
+            self._suffer(session)
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        with super().writing() as session:
+            self._suffer(session)
+            yield session
+
+    def _suffer(self, session: Session) -> None:
+        for statement in self._does if self.ails else ():
+            session.execute(text(statement))
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize(
+    "does",
+    [
+        ("SELECT pg_terminate_backend(pg_backend_pid())",),
+        ("SET TRANSACTION READ ONLY", "DELETE FROM workers"),
+    ],
+)
+def test_a_postgresql_that_fails_amid_a_request_is_503_to_everybody(
+    postgresql: Database, settings: Settings, catalogue: Catalogue, does: tuple[str, ...]
+) -> None:
+    job_id = store_job(postgresql)
+    _, secret = create_key(postgresql, "first")
+    ailing = Ailing(postgresql.engine.url.render_as_string(hide_password=False), does)
+    app = create_app(settings, ailing, CountingQueue(), catalogue)
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        asked = [
+            client.get("/v1/jobs"),
+            client.get("/v1/workers"),
+            client.get("/metrics"),
+            client.get(f"/v1/jobs/{job_id}/events"),
+            client.get(f"/v1/jobs/{job_id}/attempts"),
+            client.post("/v1/jobs", json=SPEC, headers={"Idempotency-Key": "one"}),
+            *(
+                client.post(f"/v1/jobs/{job_id}/{call}")
+                for call in ("cancel", "pause", "resume", "retry")
+            ),
+            client.get("/v1/jobs", headers={"Authorization": f"Bearer {secret}"}),
+        ]
+        for answer in asked:
+            assert answer.status_code == 503, answer.request.url
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert int(answer.headers["Retry-After"]) > 0
+        ailing.ails = False
+        (job,) = client.get("/v1/jobs").json()["items"]
+        assert job["state"] == "queued"
+    ailing.close()
+
+
+def test_an_sqlite_that_takes_no_writes_is_503_to_who_writes(local: Service) -> None:
+    keyed = local.client_with_key()
+    job_id = store_job(local.database, local.keys["somebody"])
+    with local.database.engine.connect() as connection:
+        connection.execute(text("PRAGMA query_only = ON"))
+    assert keyed.get(f"/v1/jobs/{job_id}").status_code == 200
+    for url in ("/v1/jobs", f"/v1/jobs/{job_id}/pause"):
+        answer = keyed.post(url, json=SPEC)
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
 
 
 @pytest.mark.parametrize(

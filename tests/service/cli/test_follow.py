@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from service.cli.follow import Screen, told
+from service.cli.follow import Screen, follow, follow_as_json, told
+from service.client.stream import Event
 
 PROGRESS: dict[str, Any] = {
     "epoch": 12,
@@ -54,6 +55,84 @@ def test_a_terminal_is_told_the_end_once_and_why_a_run_failed() -> None:
 
 def test_widening_is_told_by_name() -> None:
     assert told("grew", GREW) == "round 1 widened conv1 8→16"
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "said"),
+    [
+        ("pause_requested", {}, "pause requested"),
+        ("paused", {}, "paused"),
+        ("paused", {"reason": "The disk is full."}, "paused: The disk is full."),
+        ("resumed", {}, "resumed"),
+        ("retried", {}, "retried: queued again"),
+        (
+            "restored",
+            {"step": 120, "epoch": 3, "damaged": []},
+            "going on from step 120, after epoch 3",
+        ),
+        (
+            "restored",
+            {"step": 9, "epoch": 3, "damaged": [16, 14]},
+            "going on from step 9, after epoch 3; damaged checkpoints were skipped: step 16, 14",
+        ),
+        (
+            "restored",
+            {"step": 0, "epoch": 0, "damaged": [40]},
+            "beginning anew; damaged checkpoints were skipped: step 40",
+        ),
+    ],
+)
+def test_pauses_and_new_beginnings_are_told_in_a_sentence(
+    kind: str, data: dict[str, Any], said: str
+) -> None:
+    assert told(kind, data) == said
+
+
+def _events(*kinds: str, **data: object) -> list[Event]:
+    return [Event(id=number, type=kind, data=dict(data)) for number, kind in enumerate(kinds)]
+
+
+def test_a_paused_job_is_followed_further_and_how_it_goes_on_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert follow(_events("paused", "resumed", "succeeded"), "0190-7") == "succeeded"
+    shown = capsys.readouterr().out.splitlines()
+    assert shown == ["paused", "to have it go on: slbi resume 0190-7", "resumed", "succeeded"]
+
+
+def test_a_job_that_was_paused_for_want_of_room_is_said_to_go_on_by_itself(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    follow(_events("paused", reason="The disk is full."), "0190-7")
+    assert "it goes on when there is room" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("kinds", "state"),
+    [
+        (("failed", "retried", "succeeded"), "succeeded"),
+        (("succeeded",), "succeeded"),
+        (("failed", "retried"), ""),
+        (("paused",), ""),
+        ((), ""),
+    ],
+)
+def test_the_last_end_of_a_retried_job_counts(
+    kinds: tuple[str, ...], state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert follow(_events(*kinds), "0190-7") == state
+    capsys.readouterr()
+    assert follow_as_json(_events(*kinds)) == state
+    assert len(capsys.readouterr().out.splitlines()) == len(kinds)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("paused", "paused"), ("resumed", "resumed"), ("retried", "queued"), ("claimed", "running")],
+)
+def test_a_bar_says_what_a_job_is_doing_until_its_next_epoch(kind: str, said: str) -> None:
+    shown = _shown(("progress", PROGRESS), (kind, {}), width=80, terminal=True)
+    assert f"{said} ━" in shown.splitlines()[-3].split("\x1b[2K")[-1]
 
 
 def test_what_only_machines_need_is_not_told() -> None:

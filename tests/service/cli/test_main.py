@@ -65,7 +65,17 @@ def finished(server: str) -> str:
 
 def test_the_help_names_every_command_and_the_exit_codes() -> None:
     shown = _slbi("--help").stdout
-    for name in ("serve", "submit", "watch", "pull", "keys", "grow", "4 service not reached"):
+    for name in (
+        "serve",
+        "submit",
+        "watch",
+        "pause",
+        "attempts",
+        "pull",
+        "keys",
+        "grow",
+        "4 service not reached",
+    ):
         assert name in shown
 
 
@@ -144,7 +154,7 @@ def test_watching_as_json_gives_one_event_a_line_in_order(server: str, finished:
 def test_every_listing_speaks_json(server: str, finished: str) -> None:
     for name in ("jobs", "backbones", "datasets", "workers"):
         assert len(_read(_slbi(name, "--json", server=server))) > 0
-    for name in ("models", "path", "show"):
+    for name in ("models", "path", "show", "attempts"):
         assert len(_read(_slbi(name, finished, "--json", server=server))) > 0
 
 
@@ -186,10 +196,53 @@ def test_a_budget_that_no_model_fits_exits_with_3_and_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_attempts_of_a_job_are_listed_with_how_they_ended(server: str, finished: str) -> None:
+    (attempt,) = _read(_slbi("attempts", finished, "--json", server=server))
+    assert (attempt["number"], attempt["outcome"], attempt["resumed_from"]) == (
+        1, "succeeded", None,
+    )  # fmt: skip
+    head, row = _slbi("attempts", finished, server=server).stdout.splitlines()
+    assert head.startswith("attempt  host")
+    assert row.split()[0] == "1"
+    assert "the start" in row
+    assert "succeeded" in row
+    assert "attempts  1" in _slbi("show", finished, server=server).stdout
+
+
+@pytest.mark.parametrize("call", ["pause", "resume", "retry", "cancel"])
+def test_a_job_that_has_succeeded_cannot_be_steered_any_more(
+    server: str, finished: str, call: str
+) -> None:
+    ended = _slbi(call, finished, server=server)
+    assert ended.returncode == 2
+    assert "got succeeded" in ended.stderr
+
+
 def test_a_job_that_was_cancelled_exits_with_1_where_it_is_followed(server: str) -> None:
     job = _read(_slbi("submit", "digits", "vgg11", "--json", server=server))
     assert _slbi("cancel", job["id"], server=server).returncode == 0
     assert _slbi("watch", job["id"], server=server).returncode == 1
+
+
+def test_a_job_that_waits_is_paused_resumed_cancelled_and_retried(server: str) -> None:
+    with Client(server) as client:
+        # A backbone that trains for minutes keeps the one worker from the job behind it.
+        first = client.submit({"dataset": "digits", "backbone": "vgg19", "priority": 1})["id"]
+        behind = client.submit({"dataset": "digits", "backbone": "vgg11"})["id"]
+        paused = _slbi("pause", behind, server=server).stdout
+        resumed = _slbi("resume", behind, server=server).stdout
+        again = _read(_slbi("pause", behind, "--json", server=server))
+        listed = _slbi("attempts", behind, server=server).stdout
+        cancelled = _slbi("cancel", behind, server=server).stdout
+        retried = _slbi("retry", behind, server=server).stdout
+        for job_id in (behind, first):
+            client.cancel(job_id)
+    assert paused == f"Job {behind} is paused. Have it go on: slbi resume {behind}\n"
+    assert resumed == f"Job {behind} is queued. Follow it: slbi watch {behind}\n"
+    assert again["state"] == "paused"
+    assert listed == "No worker has begun with it yet.\n"
+    assert cancelled == f"Job {behind} is cancelled.\n"
+    assert retried == f"Job {behind} is queued. Follow it: slbi watch {behind}\n"
 
 
 def test_what_the_worker_offers_gets_its_own_arguments() -> None:

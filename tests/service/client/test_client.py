@@ -123,10 +123,61 @@ def test_a_broken_stream_is_taken_up_behind_the_last_event(prepared: Prepared) -
         Answer(body=whole + b"event: progress\nid: 3\n", cut=len(whole) + 5),
         Answer(status=503),
         Answer(body=_events(3, final=True)),
+        Answer(status=204, body=b""),
     ]
     assert [event.id for event in prepared.client().events("7")] == [1, 2, 3, 4]
     asked = [request.headers.get("last-event-id") for request in prepared.asked]
-    assert asked == [None, "2", "2"]
+    assert asked == [None, "2", "2", "4"]
+
+
+def test_events_of_a_retried_job_go_on_behind_its_first_end(prepared: Prepared) -> None:
+    prepared.answers = [
+        Answer(body=_events(1, final=True)),
+        Answer(body=_events(3, final=True) + _events(5, final=True)),
+        Answer(status=204, body=b""),
+    ]
+    assert [event.id for event in prepared.client().events("7")] == [1, 2, 3, 4, 5, 6]
+    assert [request.headers.get("last-event-id") for request in prepared.asked] == [None, "2", "6"]
+    assert prepared.waited == [0.0, 0.0]
+
+
+def test_a_service_that_is_gone_after_the_end_of_a_job_is_not_asked_for_ever(
+    prepared: Prepared,
+) -> None:
+    prepared.answers = [Answer(body=_events(1, final=True)), *[Answer(status=503)] * 9]
+    with pytest.raises(UnreachableError):
+        list(prepared.client(tries=3).events("7"))
+    assert len(prepared.asked) == 4
+
+
+def test_a_stream_is_asked_for_again_after_the_time_the_service_names(prepared: Prepared) -> None:
+    prepared.answers = [
+        Answer(status=503, headers={"Retry-After": "5"}),
+        Answer(body=_events(1, final=True)),
+        Answer(status=204, body=b""),
+    ]
+    assert [event.id for event in prepared.client().events("7")] == [1, 2]
+    assert prepared.waited == [5.0, 0.0]
+
+
+@pytest.mark.parametrize("call", ["cancel", "pause", "resume", "retry"])
+def test_a_job_is_steered_by_a_post_to_its_own_route(prepared: Prepared, call: str) -> None:
+    prepared.answers = [_json({"id": "7", "state": "queued"}, 202)]
+    assert getattr(prepared.client(), call)("7") == {"id": "7", "state": "queued"}
+    assert [(each.method, each.path) for each in prepared.asked] == [("POST", f"/v1/jobs/7/{call}")]
+
+
+def test_a_conflict_is_a_problem_that_says_what_would_be_possible(prepared: Prepared) -> None:
+    prepared.answers = [_json({"code": "conflict", "detail": "A job must be paused."}, 409)]
+    with pytest.raises(Problem, match="must be paused") as caught:
+        prepared.client().resume("7")
+    assert (caught.value.status, caught.value.code) == (409, "conflict")
+
+
+def test_attempts_come_as_a_list(prepared: Prepared) -> None:
+    prepared.answers = [_json({"items": [{"number": 1}, {"number": 2}]})]
+    assert prepared.client().attempts("7") == [{"number": 1}, {"number": 2}]
+    assert prepared.asked[0].path == "/v1/jobs/7/attempts"
 
 
 def test_a_stream_that_brings_nothing_is_given_up(prepared: Prepared) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from service.contract import AttemptOutcome, JobState
 from service.errors import FenceLostError
-from service.store import claims
+from service.store import claims, jobs
 from service.store.claims import Claim
 from service.store.database import Database
 from service.store.tables import Job
@@ -23,11 +23,11 @@ def yard(database: Database, tmp_path: Path) -> Yard:
     return Yard(database, tmp_path)
 
 
-def take(yard: Yard, now: datetime = NOW) -> Claim | None:
+def take(yard: Yard, now: datetime = NOW, worker: int = 1) -> Claim | None:
     with yard.database.writing() as session:
         return claims.claim(
             session,
-            worker_id=uuid.UUID(int=1),
+            worker_id=uuid.UUID(int=worker),
             host="here",
             device="cpu",
             pid=1,
@@ -225,3 +225,101 @@ def test_a_paused_or_final_job_is_never_expired(yard: Yard) -> None:
     with yard.database.writing() as session:
         session.execute(update(Job).where(Job.id == job_id).values(state=JobState.PAUSED))
     assert expire(yard, NOW + 2 * LEASE) == []
+
+
+def release(yard: Yard, worker: int = 1) -> list[uuid.UUID]:
+    with yard.database.writing() as session:
+        return claims.release(session, worker_id=uuid.UUID(int=worker), now=NOW, max_attempts=3)
+
+
+def test_what_a_worker_that_is_gone_held_is_free_at_once(yard: Yard) -> None:
+    orphan, other = yard.enqueue(), yard.enqueue()
+    take(yard)
+    take(yard, worker=2)
+    assert release(yard) == [orphan]
+    assert yard.state(orphan) == JobState.QUEUED
+    (attempt,) = yard.attempts(orphan)
+    assert (attempt.outcome, attempt.ended_at) == ("lost", NOW)
+    assert attempt.reason == "The server was stopped while the job ran."
+    assert yard.state(other) == JobState.RUNNING
+    assert release(yard) == []
+
+
+def test_a_job_that_has_gone_to_another_worker_is_not_taken_from_it(yard: Yard) -> None:
+    job_id = yard.enqueue()
+    take(yard)
+    expire(yard, NOW + 2 * LEASE)
+    take(yard, worker=2)
+    assert release(yard) == []
+    assert yard.state(job_id) == JobState.RUNNING
+
+
+def test_orphans_count_as_lost_and_wishes_are_honoured(yard: Yard) -> None:
+    failing, cancelled = yard.enqueue(), yard.enqueue()
+    for _ in range(2):
+        take(yard)
+        release(yard)
+    take(yard)
+    take(yard)
+    yard.cancel(cancelled)
+    assert release(yard) == [failing, cancelled]
+    assert yard.state(failing) == JobState.FAILED
+    assert yard.state(cancelled) == JobState.CANCELLED
+
+
+@pytest.mark.parametrize("outcome", ["preempted", "lost", "oom"])
+def test_a_job_that_is_to_pause_is_put_aside(yard: Yard, outcome: str) -> None:
+    job_id = yard.enqueue()
+    claim = take(yard)
+    yard.steer(job_id, jobs.request_pause)
+    assert end(yard, claim, AttemptOutcome(outcome)) == JobState.PAUSED
+    job = yard.job(job_id)
+    assert (job.pause_requested, job.error, job.ended_at) == (False, None, None)
+    assert take(yard) is None
+
+
+def test_a_job_that_comes_to_its_end_first_is_not_paused(yard: Yard) -> None:
+    job_id = yard.enqueue()
+    claim = take(yard)
+    yard.steer(job_id, jobs.request_pause)
+    assert end(yard, claim, AttemptOutcome.SUCCEEDED) == JobState.SUCCEEDED
+    assert not yard.job(job_id).pause_requested
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_want_of_room_pauses_a_job_and_says_how_much_it_needs(yard: Yard, *, wanted: bool) -> None:
+    job_id = yard.enqueue()
+    claim = take(yard)
+    assert claim is not None
+    if wanted:
+        yard.steer(job_id, jobs.request_pause)
+    with yard.database.writing() as session:
+        state = claims.finish(
+            session,
+            job_id=job_id,
+            fence=1,
+            outcome=AttemptOutcome.NO_SPACE,
+            reason="There was no room.",
+            now=NOW,
+            max_attempts=3,
+            space_needed=1000,
+        )
+    assert state == JobState.PAUSED
+    job = yard.job(job_id)
+    # What somebody wants paused does not go on by itself.
+    told = (None, None) if wanted else ("There was no room.", 1000)
+    assert (job.error, job.space_needed) == told
+    yard.steer(job_id, jobs.resume)
+    job = yard.job(job_id)
+    assert (job.state, job.error, job.space_needed) == (JobState.QUEUED, None, None)
+
+
+def test_a_retry_counts_losses_anew(yard: Yard) -> None:
+    job_id = yard.enqueue()
+    for _ in range(3):
+        end(yard, take(yard), AttemptOutcome.LOST)
+    assert yard.state(job_id) == JobState.FAILED
+    yard.steer(job_id, jobs.retry)
+    for _ in range(2):
+        assert end(yard, take(yard), AttemptOutcome.LOST) == JobState.QUEUED
+    assert end(yard, take(yard), AttemptOutcome.LOST) == JobState.FAILED

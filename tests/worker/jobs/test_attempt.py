@@ -3,12 +3,15 @@
 import os
 import signal
 import threading
+import uuid
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from sqlalchemy import select
 
 from service.contract import JobState
+from service.store import checkpoints
 from service.store.ids import new_id
 from service.store.tables import Artifact, Model, PathGrowth, PathLayer, PathStep, PathSupport
 from tests.yard import SHORT_RUN, Yard, alive, running, wait_for
@@ -69,25 +72,49 @@ def test_settings_that_do_not_go_together_fail_the_job_with_a_plain_sentence(
     assert sqlite_yard.job(job_id).error == "nesterov needs a momentum above 0, got 0.0"
 
 
+def points(yard: Yard, job_id: uuid.UUID) -> list[tuple[object, ...]]:
+    """Return the path of a job and its family, everything but what a clock says."""
+    with yard.database.reading() as session:
+        steps = session.scalars(select(PathStep).where(PathStep.job_id == job_id))
+        told: list[tuple[object, ...]] = [
+            (row.step, row.epoch, row.round, row.phase, row.loss, row.validation_accuracy, row.macs)
+            for row in steps.all()
+        ]
+        support = session.scalars(select(PathSupport).where(PathSupport.job_id == job_id))
+        told += [(row.step, row.layer, row.n_filters, row.bits) for row in support]
+        growth = session.scalars(select(PathGrowth).where(PathGrowth.job_id == job_id))
+        told += [(row.step, row.layer, row.round, row.after, row.fill) for row in growth]
+        models = session.scalars(select(Model).where(Model.job_id == job_id))
+        for row in models:
+            file = session.get_one(Artifact, row.artifact_id).storage_key
+            weights = load_file(yard.settings.artifacts / file)
+            told.append((row.position, row.kind, row.validation_accuracy, row.test_accuracy))
+            told += [(name, tensor.sum().item()) for name, tensor in weights.items()]
+    return sorted(told, key=repr)
+
+
 @pytest.mark.slow
-def test_a_stopped_and_then_a_killed_run_begin_anew_and_leave_one_path(sqlite_yard: Yard) -> None:
+def test_a_stopped_and_then_a_killed_run_go_on_and_end_as_one_left_alone(
+    sqlite_yard: Yard,
+) -> None:
     yard = sqlite_yard
-    job_id = yard.enqueue()
+    spec = {**SHORT_RUN, "tune": {"epochs": 12, "pruned_epochs": 2}}
+    alone = yard.enqueue(spec)
+    supervisor(yard).run_available(threading.Event())
+    job_id = yard.enqueue(spec)
 
     def epochs() -> int:
-        with yard.database.reading() as session:
-            return len(session.scalars(select(PathStep.step)).all())
+        progress = yard.job(job_id).progress
+        return 0 if progress is None else int(progress["epoch"])
 
     with running(supervisor(yard)) as stop:
         wait_for(lambda: epochs() >= 1)
         stop.set()
         wait_for(lambda: yard.state(job_id) == JobState.QUEUED, 10)
-    first = yard.attempts(job_id)[0]
-    assert first.outcome == "preempted"
-
     with running(supervisor(yard)):
-        wait_for(lambda: yard.job(job_id).fence == 2 and epochs() == 0)
-        wait_for(lambda: epochs() >= 1)
+        wait_for(lambda: yard.job(job_id).fence == 2)
+        kept = epochs()
+        wait_for(lambda: epochs() > kept)
         child = yard.attempts(job_id)[1].pid
         assert child is not None
         os.kill(child, signal.SIGKILL)
@@ -95,13 +122,42 @@ def test_a_stopped_and_then_a_killed_run_begin_anew_and_leave_one_path(sqlite_ya
         wait_for(lambda: yard.state(job_id) == JobState.SUCCEEDED, 60)
 
     assert yard.outcomes(job_id) == ["preempted", "lost", "succeeded"]
+    first, second, third = yard.attempts(job_id)
+    assert first.resumed_from is None
+    assert second.resumed_from is not None
+    assert third.resumed_from is not None
+    assert 0 < second.resumed_from < third.resumed_from
+    assert points(yard, job_id) == points(yard, alone)
+    assert yard.job(job_id).best_accuracy == yard.job(alone).best_accuracy
+    restored = [event.data for event in yard.events(job_id) if event.type == "restored"]
+    assert [data["step"] for data in restored] == [second.resumed_from, third.resumed_from]
+    assert [data["damaged"] for data in restored] == [[], []]
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(sqlite_yard: Yard) -> None:
+    yard = sqlite_yard
+    job_id = yard.enqueue({**SHORT_RUN, "tune": {"epochs": 30}})
+    with running(supervisor(yard)) as stop:
+        wait_for(lambda: (yard.job(job_id).progress or {"epoch": 0})["epoch"] >= 3)
+        stop.set()
+        wait_for(lambda: yard.state(job_id) == JobState.QUEUED, 10)
     with yard.database.reading() as session:
-        assert set(session.scalars(select(PathStep.fence))) == {3}
-        assert set(session.scalars(select(Artifact.fence))) == {3}
-        grown = session.scalars(select(PathGrowth)).all()
-        assert all(growth.after > growth.before for growth in grown)
-    folders = {folder.name for folder in (yard.settings.artifacts / str(job_id)).iterdir()}
-    assert folders == {"3"}
+        newest, before = (
+            (row.step, yard.settings.artifacts / row.storage_key)
+            for row in checkpoints.newest(session, job_id)
+        )
+    content = bytearray(newest[1].read_bytes())
+    content[-1] ^= 1
+    newest[1].write_bytes(content)
+    with running(supervisor(yard)):
+        wait_for(lambda: "restored" in yard.happened(job_id))
+    restored = next(event for event in yard.events(job_id) if event.type == "restored")
+    assert restored.data == {
+        "step": before[0],
+        "epoch": restored.data["epoch"],
+        "damaged": [newest[0]],
+    }
+    assert yard.attempts(job_id)[1].resumed_from == before[0]
 
 
 def test_sigterm_ends_a_process_that_has_not_begun_to_train(sqlite_yard: Yard) -> None:

@@ -1,6 +1,10 @@
 import threading
 import time
+import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -8,7 +12,10 @@ from sqlalchemy import text
 from service.contract import JobState
 from service.queue import CeleryQueue
 from service.settings import Settings
+from service.store import claims, presence
+from service.store.ids import new_id
 from tests.yard import Yard, alive, wait_for
+from worker.jobs import embedded
 from worker.jobs.worker import Worker
 
 OBEDIENT = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\nready()\ntime.sleep(60)"
@@ -117,3 +124,61 @@ def test_a_worker_survives_an_outage_of_the_database(
         connection.execute(text("ALTER TABLE hidden RENAME TO jobs"))
     job_id = yard.enqueue()
     wait_for(lambda: yard.state(job_id) == JobState.SUCCEEDED)
+
+
+def claim(yard: Yard, worker_id: uuid.UUID) -> None:
+    now = datetime.now(UTC)
+    with yard.database.writing() as session:
+        me: dict[str, Any] = {"worker_id": worker_id, "host": "here", "device": "cpu", "pid": 1}
+        assert claims.claim(session, **me, now=now, lease=timedelta(hours=1))
+        presence.beat(session, **me, job_id=None, now=now)
+
+
+def test_the_worker_of_a_home_is_the_same_after_every_start(tmp_path: Path) -> None:
+    first = embedded.identity(tmp_path)
+    assert embedded.identity(tmp_path) == first
+    assert [path.name for path in tmp_path.iterdir()] == [embedded.IDENTITY]
+
+
+@pytest.mark.parametrize("damage", [b"", b"seven", b"\xff\x00", b"0" * 31])
+def test_a_damaged_identity_is_replaced(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / embedded.IDENTITY).write_bytes(damage)
+    made = embedded.identity(tmp_path)
+    assert embedded.identity(tmp_path) == made
+
+
+def test_a_start_takes_up_at_once_what_the_process_before_left(yard: Yard) -> None:
+    job_id = yard.enqueue()
+    worker_id = embedded.identity(yard.settings.home)
+    claim(yard, worker_id)
+    embedded.release(yard.settings, yard.database, worker_id)
+    assert yard.outcomes(job_id) == ["lost"]
+    assert yard.state(job_id) == JobState.QUEUED
+    (row,) = yard.workers()
+    assert row.stopped_at is not None
+
+
+def test_a_start_leaves_what_other_workers_hold(yard: Yard) -> None:
+    job_id = yard.enqueue()
+    claim(yard, new_id())
+    embedded.release(yard.settings, yard.database, embedded.identity(yard.settings.home))
+    assert yard.state(job_id) == JobState.RUNNING
+
+
+def test_the_started_worker_bears_the_identity_of_its_home(
+    sqlite_yard: Yard, working: list[Worker]
+) -> None:
+    home = sqlite_yard.settings.home
+    for _ in range(2):
+        worker = embedded.start(sqlite_yard.settings, sqlite_yard.database)
+        working.append(worker)
+        assert worker.id == embedded.identity(home)
+        wait_for(lambda: [row.stopped_at for row in sqlite_yard.workers()] == [None])
+        working.pop().stop()
+    (row,) = sqlite_yard.workers()
+    assert row.id == embedded.identity(home)
+
+
+def test_a_worker_without_a_home_is_another_each_time(sqlite_yard: Yard) -> None:
+    settings, database = sqlite_yard.settings, sqlite_yard.database
+    assert Worker(settings, database).id != Worker(settings, database).id

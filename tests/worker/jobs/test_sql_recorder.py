@@ -1,7 +1,6 @@
 """One suite for both recorders: what goes in comes out again, in order, each record once."""
 
 import hashlib
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -15,10 +14,8 @@ from service.contract import AttemptOutcome, JobState
 from service.errors import FenceLostError
 from service.store import claims
 from service.store.database import Database
-from service.store.ids import new_id
 from service.store.tables import (
     Artifact,
-    Base,
     Job,
     JobEvent,
     Model,
@@ -28,7 +25,9 @@ from service.store.tables import (
     PathSupport,
 )
 from slbi.structure.path import GrowthRecord, LayerRecord, StepRecord, SupportRecord
+from tests.worker.jobs.records import GROWTH, LAYERS, STEPS, count, hold, member
 from tests.yard import OWNER, Yard
+from worker.jobs.sql_ledger import SqlLedger
 from worker.jobs.sql_recorder import SqlRecorder
 from worker.training.recorder import (
     ModelRecord,
@@ -39,48 +38,6 @@ from worker.training.recorder import (
 )
 
 R = TypeVar("R")
-
-LAYERS = (
-    LayerRecord(index=0, name="conv1", kind="conv", growable=True),
-    LayerRecord(index=1, name="fc1", kind="linear", growable=False),
-)
-
-
-def step(number: int, widths: tuple[int, int]) -> StepRecord:
-    support = tuple(
-        SupportRecord(layer=layer, n_filters=width, n_active=1, bits=b"\x80" * (width // 8))
-        for layer, width in enumerate(widths)
-    )
-    return StepRecord(
-        step=number,
-        epoch=number // 10,
-        round=0 if number < 30 else 1,
-        phase="grow",
-        loss=1 / number,
-        train_accuracy=0.5,
-        validation_accuracy=0.25,
-        learning_rate=0.05,
-        params=123,
-        macs=2**40,
-        seconds=1.5,
-        support=support,
-    )
-
-
-STEPS = (step(10, (8, 16)), step(20, (8, 16)), step(30, (16, 16)))
-
-GROWTH = (
-    GrowthRecord(
-        step=20,
-        round=0,
-        layer=0,
-        before=8,
-        after=16,
-        fill=0.875,
-        threshold=0.8,
-        reason="fill 0.88 reached 0.80",
-    ),
-)
 
 PROGRESS = ProgressRecord(
     epoch=3,
@@ -93,23 +50,6 @@ PROGRESS = ProgressRecord(
 )
 
 TESTS = (TestRecord(model=0, accuracy=0.75), TestRecord(model=1, accuracy=0.5))
-
-
-def member(output: Path, number: int) -> ModelRecord:
-    path = output / f"{number}.safetensors"
-    path.write_bytes(b"weights" * number)
-    return ModelRecord(
-        step=20,
-        round=0,
-        kind="grown" if number == 0 else "pruned",
-        origin=f"round {number}",
-        widths={"conv1": 8, "fc1": 16},
-        params=100 - number,
-        macs=1000 - number,
-        validation_accuracy=0.9 - number / 10,
-        latency_ms=0.5,
-        checkpoint=path,
-    )
 
 
 @dataclass
@@ -137,26 +77,13 @@ def record_all(kept: Kept) -> RunList:
     return given
 
 
-def hold(yard: Yard) -> tuple[uuid.UUID, SqlRecorder]:
-    """Return a claimed job, and the recorder of its attempt."""
-    with yard.database.writing() as session:
-        claim = claims.claim(
-            session,
-            worker_id=new_id(),
-            host="here",
-            device="cpu",
-            pid=1,
-            now=datetime.now(UTC),
-            lease=timedelta(seconds=30),
-        )
-    assert claim is not None
-    recorder = SqlRecorder(
-        yard.database,
-        job_id=claim.job_id,
-        fence=claim.fence,
-        artifacts=yard.settings.artifacts,
-    )
-    return claim.job_id, recorder
+def begin_anew(recorder: SqlRecorder, pid: int = 1) -> dict[str, Any]:
+    """Let an attempt begin as one does that finds no checkpoint."""
+    spec = recorder.begin(pid)
+    ledger = SqlLedger(recorder._database, **recorder._held, artifacts=recorder._artifacts)
+    ledger.rewind(None, [])
+    recorder.go_on(None)
+    return spec
 
 
 def as_record(kind: type[R], row: object, **other: Any) -> R:  # noqa: ANN401 - any field's value
@@ -206,7 +133,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
     yard = Yard(request.getfixturevalue(request.param), tmp_path)
     yard.enqueue()
     _, recorder = hold(yard)
-    recorder.begin(1)
+    begin_anew(recorder)
     return Kept(
         recorder,
         recorder.output,
@@ -222,7 +149,7 @@ def test_a_recorder_gives_back_what_it_was_given(kept: Kept) -> None:
 def test_a_member_is_published_with_hash_size_and_a_path_that_holds_the_fence(yard: Yard) -> None:
     job_id = yard.enqueue()
     _, recorder = hold(yard)
-    recorder.begin(1)
+    begin_anew(recorder)
     recorder.model(member(recorder.output, 3))
     with yard.database.reading() as session:
         artifact = session.scalars(select(Artifact)).one()
@@ -235,7 +162,7 @@ def test_a_member_is_published_with_hash_size_and_a_path_that_holds_the_fence(ya
 def test_a_file_outside_the_attempts_folder_is_not_published(yard: Yard, tmp_path: Path) -> None:
     yard.enqueue()
     _, recorder = hold(yard)
-    recorder.begin(1)
+    begin_anew(recorder)
     with pytest.raises(ValueError, match="a checkpoint must lie in"):
         recorder.model(member(tmp_path, 0))
     assert count(yard, Model) == 0
@@ -244,7 +171,7 @@ def test_a_file_outside_the_attempts_folder_is_not_published(yard: Yard, tmp_pat
 def test_the_history_tells_what_a_client_wants_to_watch(yard: Yard) -> None:
     job_id = yard.enqueue()
     _, recorder = hold(yard)
-    recorder.begin(1)
+    begin_anew(recorder)
     record_all(Kept(recorder, recorder.output, RunList))
     recorder.finish(AttemptOutcome.SUCCEEDED, None, max_attempts=3)
     assert yard.happened(job_id) == [
@@ -271,11 +198,6 @@ def test_the_history_tells_what_a_client_wants_to_watch(yard: Yard) -> None:
     }
 
 
-def count(yard: Yard, table: type[Base]) -> int:
-    with yard.database.reading() as session:
-        return session.execute(select(func.count()).select_from(table)).scalar_one()
-
-
 WRITES: dict[str, Callable[[SqlRecorder], object]] = {
     "begin": lambda recorder: recorder.begin(1),
     "layers": lambda recorder: recorder.layers(LAYERS),
@@ -293,7 +215,7 @@ WRITES: dict[str, Callable[[SqlRecorder], object]] = {
 def test_a_stale_attempt_can_write_nothing(yard: Yard, write: str, *, claimed_again: bool) -> None:
     job_id = yard.enqueue()
     _, stale = hold(yard)
-    stale.begin(1)
+    begin_anew(stale)
     with yard.database.writing() as session:
         later = datetime.now(UTC) + timedelta(hours=1)
         assert claims.expire(session, now=later, max_attempts=3) == [job_id]
@@ -310,20 +232,20 @@ def test_a_stale_attempt_can_write_nothing(yard: Yard, write: str, *, claimed_ag
     assert yard.state(job_id) == (JobState.RUNNING if claimed_again else JobState.QUEUED)
 
 
-def test_a_new_attempt_deletes_what_the_old_one_left(yard: Yard) -> None:
+def test_an_attempt_without_a_checkpoint_deletes_what_the_one_before_left(yard: Yard) -> None:
     job_id = yard.enqueue()
     _, first = hold(yard)
-    first.begin(1)
+    begin_anew(first)
     record_all(Kept(first, first.output, RunList))
     with yard.database.writing() as session:
         claims.expire(session, now=datetime.now(UTC) + timedelta(hours=1), max_attempts=3)
     _, second = hold(yard)
-    assert second.begin(2)["dataset"] == "digits"
+    assert begin_anew(second, pid=2)["dataset"] == "digits"
     tables = (PathLayer, PathStep, PathSupport, PathGrowth, Model, Artifact)
     assert [count(yard, table) for table in tables] == [0] * len(tables)
     job = yard.job(job_id)
     assert (job.progress, job.best_accuracy) == (None, None)
-    assert not first.output.exists()
+    assert list(first.output.iterdir()) == []
     assert yard.attempts(job_id)[1].pid == 2
     given = record_all(Kept(second, second.output, RunList))
     assert read_back(yard.database, yard.settings.artifacts) == given
@@ -333,7 +255,7 @@ def test_a_write_repeated_after_a_lost_answer_does_no_harm(yard: Yard) -> None:
     """Each write once more under the same fence, as after a commit whose answer did not arrive."""
     yard.enqueue()
     job_id, recorder = hold(yard)
-    recorder.begin(1)
+    begin_anew(recorder)
     recorder.layers(LAYERS)
     for write in ("layers", "step", "growth", "progress"):
         WRITES[write](recorder)
@@ -348,12 +270,12 @@ def test_another_job_is_left_alone(yard: Yard) -> None:
     yard.enqueue()
     other = yard.enqueue()
     _, first = hold(yard)
-    first.begin(1)
+    begin_anew(first)
     record_all(Kept(first, first.output, RunList))
     with yard.database.reading() as session:
         before = session.scalars(select(PathStep.step)).all()
     _, second = hold(yard)
-    second.begin(1)
+    begin_anew(second)
     with yard.database.reading() as session:
         assert session.scalars(select(PathStep.step)).all() == before
         assert session.get_one(Job, other).best_accuracy is None

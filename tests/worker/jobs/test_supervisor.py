@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import update
 
 from service.contract import JobState
-from service.store import claims
+from service.store import claims, jobs
 from service.store.tables import Job
 from tests.yard import Yard, alive, running, wait_for
 
@@ -86,6 +86,55 @@ def test_a_stopped_worker_hands_its_job_back_and_that_is_not_counted(yard: Yard)
         assert time.monotonic() - begun < 10
         assert yard.state(job) == JobState.QUEUED
     assert yard.outcomes(job) == ["preempted"] * 4
+
+
+def test_a_paused_job_is_put_aside_and_goes_on_when_resumed(yard: Yard) -> None:
+    job = yard.enqueue()
+    with running(yard.supervisor(OBEDIENT)):
+        yard.ready(job)
+        yard.steer(job, jobs.request_pause)
+        assert yard.state(job) == JobState.PAUSING
+        wait_for(lambda: yard.state(job) == JobState.PAUSED)
+    yard.steer(job, jobs.resume)
+    yard.run("ready()\nsucceed()")
+    assert yard.outcomes(job) == ["preempted", "succeeded"]
+    assert yard.attempts(job)[0].reason == "The job was paused."
+    assert yard.happened(job) == [
+        *("claimed", "pause_requested", "attempt_ended", "paused"),
+        *("resumed", "claimed", "attempt_ended", "succeeded"),
+    ]
+
+
+def test_a_pause_that_is_taken_back_costs_an_attempt_at_most(yard: Yard) -> None:
+    job = yard.enqueue()
+    slow = "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.7), sys.exit(75)))\nready()\n"
+    with running(yard.supervisor(f"{slow}succeed() if fence > 1 else time.sleep(60)")):
+        yard.ready(job)
+        yard.steer(job, jobs.request_pause)
+        time.sleep(0.4)
+        yard.steer(job, jobs.resume)
+        wait_for(lambda: yard.state(job) == JobState.SUCCEEDED)
+    assert yard.outcomes(job) == ["preempted", "succeeded"]
+
+
+def test_a_pausing_job_can_still_be_cancelled(yard: Yard) -> None:
+    job = yard.enqueue()
+    with running(yard.supervisor(STUBBORN)):
+        yard.ready(job)
+        yard.steer(job, jobs.request_pause)
+        yard.steer(job, jobs.request_cancel)
+        wait_for(lambda: yard.state(job) == JobState.CANCELLED)
+
+
+def test_a_retried_job_has_its_whole_limit_again(yard: Yard) -> None:
+    job = yard.enqueue({"compute": {"limit_seconds": 2.5}})
+    yard.run("time.sleep(60)")
+    assert yard.state(job) == JobState.FAILED
+    yard.steer(job, jobs.retry)
+    yard.run("succeed()")
+    assert yard.state(job) == JobState.SUCCEEDED
+    assert yard.job(job).error is None
+    assert yard.outcomes(job) == ["failed", "succeeded"]
 
 
 def test_a_process_that_minds_no_sigterm_is_killed_after_the_grace(yard: Yard) -> None:

@@ -8,7 +8,7 @@ from worker.training.data.batches import TrainingBatches, evaluation_batches
 from worker.training.data.formats import Part, read_digits
 from worker.training.data.normalise import Normalisation, measure
 from worker.training.device import Compute
-from worker.training.epoch import DivergedError, Stopped, evaluate, train_epoch
+from worker.training.epoch import DivergedError, Stopped, Tally, evaluate, train_epoch
 
 
 class Flat(nn.Module):
@@ -54,7 +54,9 @@ def test_training_lowers_the_loss_from_that_of_guessing(
     optimizer = torch.optim.SGD(net.parameters(), lr=9.0)
     rates = [0.05] * len(batches)
     first, second = (
-        train_epoch(net, optimizer, batches, rates=rates, compute=compute, stop=lambda: False)
+        train_epoch(
+            net, optimizer, batches, rates=rates, compute=compute, tally=Tally(compute.device)
+        )
         for _ in range(2)
     )
     assert second.loss < first.loss < 2.3
@@ -85,7 +87,13 @@ def test_a_diverging_run_is_told_to_lower_its_learning_rate(
     rates = [float("inf")] * len(batches)
     with pytest.raises(DivergedError, match=r"diverged by step 116.*lower learning_rate"):
         train_epoch(
-            net, optimizer, batches, rates=rates, compute=compute, stop=lambda: False, first=100
+            net,
+            optimizer,
+            batches,
+            rates=rates,
+            compute=compute,
+            tally=Tally(compute.device),
+            first=100,
         )
 
 
@@ -95,9 +103,10 @@ def test_a_run_stops_before_the_step_at_which_it_is_asked_to(
     net = Flat()
     asked: list[bool] = []
 
-    def stop() -> bool:
+    def between() -> None:
         asked.append(len(asked) == 3)
-        return asked[-1]
+        if asked[-1]:
+            raise Stopped
 
     taken = 0
 
@@ -108,5 +117,13 @@ def test_a_run_stops_before_the_step_at_which_it_is_asked_to(
     optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
     optimizer.register_step_post_hook(count)
     with pytest.raises(Stopped):
-        train_epoch(net, optimizer, batches, rates=[0.1] * len(batches), compute=compute, stop=stop)
-    assert taken == 3
+        train_epoch(
+            net,
+            optimizer,
+            batches,
+            rates=[0.1] * len(batches),
+            compute=compute,
+            tally=Tally(compute.device),
+            between=between,
+        )
+    assert taken == batches.position == 3

@@ -1,6 +1,6 @@
 """Batches as the network takes them: drawn, varied and normalised on the device, no processes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ EVALUATION_BATCH = 512
 
 class TrainingBatches:
     """Epochs of batches over one part of a data set, every image at most once an epoch.
+
+    Iterating gives what is left of the epoch under way, a whole new one where none is.
 
     Images that do not fill a last batch are left out of that epoch: BatchNorm cannot learn from a
     batch of one. A part smaller than a batch is one batch.
@@ -53,6 +55,10 @@ class TrainingBatches:
         self._order = order
         self._variation = variation
         self.batch = min(batch, len(part))
+        self._begun_from = order.get_state()
+        self._rows: Tensor | None = None
+        self.position = 0
+        """Batches of the epoch under way that have been drawn."""
 
     def __len__(self) -> int:
         """Return the steps of an epoch."""
@@ -64,10 +70,44 @@ class TrainingBatches:
         return len(self) * self.batch
 
     def __iter__(self) -> Iterator[Batch]:
-        order = torch.randperm(len(self._labels), generator=self._order).to(self._labels.device)
-        for rows in torch.split(order[: self.images], self.batch):
+        if self._rows is None:
+            self._begin()
+        while self._rows is not None:
+            first = self.position * self.batch
+            rows = self._rows[first : first + self.batch]
             images = vary(self._framed, rows, self._augmentation, self._variation)
+            self.position += 1
+            if self.position == len(self):
+                self._rows, self.position = None, 0
             yield self._normalisation.apply(images), self._labels[rows]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the states of the generators from which the rest can be drawn again.
+
+        Returns:
+            "order": as it was before the epoch under way, else as it is; "variation": as it is.
+        """
+        order = self._order.get_state() if self._rows is None else self._begun_from
+        return {"order": order, "variation": self._variation.get_state()}
+
+    def restore(self, state: Mapping[str, Tensor], position: int) -> None:
+        """Go on as when `state` was asked for with so many batches of an epoch drawn, in place.
+
+        Raises:
+            ValueError: an epoch has not so many.
+        """
+        if not 0 <= position < len(self):
+            raise ValueError(f"position must be in [0, {len(self)}), got {position}")
+        self._order.set_state(state["order"])
+        self._rows, self.position = None, position
+        if position:
+            self._begin()
+        self._variation.set_state(state["variation"])
+
+    def _begin(self) -> None:
+        self._begun_from = self._order.get_state()
+        order = torch.randperm(len(self._labels), generator=self._order)
+        self._rows = order.to(self._labels.device)
 
 
 def evaluation_batches(

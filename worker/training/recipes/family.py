@@ -1,6 +1,7 @@
 """The members of a run's family: written as they come about, tested together at the end."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from worker.training.data.formats import Part
 from worker.training.data.load import Data
 from worker.training.device import Compute, convolutions
 from worker.training.epoch import evaluate
-from worker.training.recipes.run import Run, Support
+from worker.training.files import Mark, unmarked
+from worker.training.recipes.run import Cut, Run, Support
 from worker.training.recorder import ModelKind, ModelRecord, TestRecord
 
 MEASURED = 8192
@@ -35,31 +37,16 @@ def measured(images: int) -> int:
     return count if count < _BATCH else count - count % _BATCH
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cut:
-    """A network without its unselected filters."""
-
-    net: Backbone
-    kept: Support
-    """Which filters of the network before are left."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether every filter is left."""
-        return all(bool(kept.all()) for kept in self.kept.values())
-
-
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Family:
-    """Writes members, and keeps what was written."""
+    """Writes members."""
 
     output: Path
     """Folder of the checkpoints."""
     config: dict[str, Any]
     """The whole config, for the checkpoints."""
-    draw: torch.Generator
-    """Draws the images that norms are measured on."""
-    members: list[ModelRecord] = field(default_factory=list)
+    mark: Mark = unmarked
+    """Called around each step of writing a file."""
 
     def add(self, run: Run, net: Backbone, kind: ModelKind, origin: str, accuracy: float) -> None:
         """Write a member's checkpoint, then report it.
@@ -73,7 +60,7 @@ class Family:
         """
         params, macs = net.cost()
         elapsed_ms = latency_ms(net, run.compute)
-        path = self.output / f"{len(self.members):03d}-{kind}.safetensors"
+        path = self.output / f"{len(run.members):03d}-{kind}.safetensors"
         metrics = {
             "validation_accuracy": accuracy,
             "params": params,
@@ -96,7 +83,7 @@ class Family:
             metrics=metrics,
             config=self.config,
         )
-        save(path, net, description)
+        save(path, net, description, mark=self.mark)
         record = ModelRecord(
             step=run.step,
             round=run.round,
@@ -109,7 +96,7 @@ class Family:
             latency_ms=elapsed_ms,
             checkpoint=path,
         )
-        self.members.append(record)
+        run.members.append(record)
         run.recorder.model(record)
 
     def settled(self, run: Run) -> Backbone:
@@ -133,7 +120,9 @@ class Family:
         run.compute.place(net)
         part = run.data.train
         count = run.budget.measured
-        rows = torch.randperm(len(part), generator=self.draw)[:count].to(part.labels.device)
+        rows = torch.randperm(len(part), generator=run.draws["recalibrate"])[:count].to(
+            part.labels.device
+        )
         batches = evaluation_batches(part.rows(rows), run.data.normalisation, _BATCH)
         images = (run.compute.arrange(images) for images, _ in batches)
         with convolutions(net, run.compute), run.compute.autocast():
@@ -145,13 +134,16 @@ class Family:
         }
         return Cut(net=net, kept=kept)
 
-    def test(self, part: Part, data: Data, compute: Compute) -> tuple[TestRecord, ...]:
-        """Return the accuracy of every member on the test images, each from its checkpoint."""
-        part = part.to(compute.device)
-        results = []
-        for index, member in enumerate(self.members):
-            net, _ = load(member.checkpoint)
-            compute.place(net)
-            outcome = evaluate(net, evaluation_batches(part, data.normalisation), compute)
-            results.append(TestRecord(model=index, accuracy=outcome.accuracy))
-        return tuple(results)
+
+def on_test_split(
+    members: Sequence[ModelRecord], part: Part, data: Data, compute: Compute
+) -> tuple[TestRecord, ...]:
+    """Return the accuracy of every member on the test images, each from its checkpoint."""
+    part = part.to(compute.device)
+    results = []
+    for index, member in enumerate(members):
+        net, _ = load(member.checkpoint)
+        compute.place(net)
+        outcome = evaluate(net, evaluation_batches(part, data.normalisation), compute)
+        results.append(TestRecord(model=index, accuracy=outcome.accuracy))
+    return tuple(results)

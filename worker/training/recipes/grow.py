@@ -1,5 +1,6 @@
 """The recipe `grow`: rounds of growth, tuning, slicing; a family of networks and their path."""
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -9,14 +10,22 @@ from slbi.nets import backbones
 from worker.training.config import GrowConfig
 from worker.training.data.batches import TrainingBatches
 from worker.training.data.load import load
-from worker.training.device import Compute, generator, resolve, threads
+from worker.training.device import Compute, Purpose, generator, resolve, threads
+from worker.training.epoch import Tally
+from worker.training.files import Mark, unmarked
+from worker.training.keeper import Keeper
 from worker.training.recipes.begin import check_start, couple, path_layers, start_widths
 from worker.training.recipes.budget import Budget
-from worker.training.recipes.family import Family, measured
+from worker.training.recipes.family import Family, measured, on_test_split
+from worker.training.recipes.resume import capture, point, restore
 from worker.training.recipes.rounds import grow_rounds
 from worker.training.recipes.run import Run
 from worker.training.recipes.tuning import tune
 from worker.training.recorder import ModelRecord, RunRecorder, TestRecord
+from worker.training.state import State
+
+_LATER: tuple[Purpose, ...] = ("growth", "recalibrate")
+"""What is drawn for while a run goes on, beside its batches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,45 +51,56 @@ def grow(
     recorder: RunRecorder,
     stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = time.monotonic,
+    keeper: Keeper | None = None,
+    state: State | None = None,
+    mark: Mark = unmarked,
 ) -> GrowResult:
-    """Grow a network on a data set.
+    """Grow a network on a data set, or go on with it.
 
     Args:
         config: what to do.
         directories: where data sets lie, searched in order.
         output: folder of the checkpoints, made if it is not there.
         recorder: takes the path, the family and the progress.
-        stop: asked before every step.
+        stop: asked before every step; then a checkpoint is kept.
         clock: seconds, from any origin.
+        keeper: keeps a checkpoint after every epoch, every so many steps, and when stopping; None
+            keeps none.
+        state: from which to go on, of a run of the same config; `recorder` is told only what
+            follows it, and the layers. None begins anew.
+        mark: called around each step of writing a member's file.
 
     Raises:
+        StateError: the state is of another config or of other data.
+        NoSpaceError: there is no room for a file.
         ValueError: the config does not suit the data set or the backbone, or cannot be afforded.
         DatasetError: the data set is absent or cannot be used.
         Stopped: `stop` said so.
         DivergedError: the loss is no finite number any more.
     """
-    begun = clock()
+    told = asdict(config)
     compute = resolve(config.compute)
     with threads(config.compute.threads):
         run = _begin(config, compute, directories, recorder=recorder, stop=stop, clock=clock)
         output.mkdir(parents=True, exist_ok=True)
-        family = Family(
-            output=output,
-            config=asdict(config),
-            draw=generator(config.compute.seed, "recalibrate"),
-        )
-        rounds = grow_rounds(config, run, family, begun=begun)
-        tune(config, run, family, rounds.cut)
-        tests = family.test(run.data.test.read(), run.data, compute)
+        if state is not None:
+            restore(run, state, config=told, output=output)
+        if keeper is not None:
+            run.keep = lambda run: keeper.keep(capture(run, config=told, output=output), point(run))
+            run.keep_every = keeper.every
+        family = Family(output=output, config=told, mark=mark)
+        grow_rounds(config, run, family)
+        tune(config, run, family)
+        tests = on_test_split(run.members, run.data.test.read(), run.data, compute)
         recorder.tested(tests)
     return GrowResult(
-        end=rounds.end,
-        members=tuple(family.members),
+        end=run.end or "",
+        members=tuple(run.members),
         tests=tests,
         epochs=run.epoch,
         steps=run.step,
         training_macs=run.training_macs,
-        seconds=clock() - begun,
+        seconds=clock() - run.begun,
     )
 
 
@@ -94,6 +114,7 @@ def _begin(
     clock: Callable[[], float],
 ) -> Run:
     """Return the run before its first step, its layers reported."""
+    begun = clock()
     number = config.compute.seed
     data = load(config.data, directories, split=generator(number, "split"), device=compute.device)
     batches = TrainingBatches(
@@ -133,5 +154,10 @@ def _begin(
         recorder=recorder,
         stop=stop,
         clock=clock,
+        begun=begun,
+        keep=lambda _run: None,
+        keep_every=sys.maxsize,
+        draws={purpose: generator(number, purpose) for purpose in _LATER},
+        tally=Tally(compute.device),
         epochs=budget.epochs,
     )

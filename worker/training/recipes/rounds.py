@@ -1,7 +1,6 @@
 """Rounds of growth: train, look at the fill, widen what is full, until nothing asks or may."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 
@@ -11,65 +10,59 @@ from slbi.growth.widen import restart, widen
 from slbi.nets import backbones
 from slbi.structure.path import GrowthRecord
 from worker.training.config import GrowConfig
-from worker.training.device import convolutions, generator
+from worker.training.device import convolutions
 from worker.training.recipes.begin import DEFAULT_THRESHOLD, start_widths, thresholds, widest
-from worker.training.recipes.family import Cut, Family
+from worker.training.recipes.family import Family
 from worker.training.recipes.planting import planting
-from worker.training.recipes.run import Run
+from worker.training.recipes.run import Cut, Run
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rounds:
-    """What the rounds of a run came to."""
+def grow_rounds(config: GrowConfig, run: Run, family: Family) -> None:
+    """Run the rounds that are left, in place of `run`, which enters the tuning at their end.
 
-    end: str
-    """Why they ended."""
-    cut: Cut
-    """The last network, sliced to its support."""
-
-
-def grow_rounds(config: GrowConfig, run: Run, family: Family, *, begun: float) -> Rounds:
-    """Run the rounds; `run` and `family` advance with every epoch.
+    Between the last step of a round and the first of the next one nothing is kept: an attempt that
+    ends there is followed by one that does all of it again, from the same numbers.
 
     Args:
         config: what to do.
-        run: before its first step.
-        family: takes two members a round.
-        begun: when the run began, by its clock.
+        run: anywhere in a round.
+        family: writes two members a round.
     """
-    draw = generator(config.compute.seed, "growth")
-    last = config.growth.max_rounds - 1
-    while True:
+    while run.end is None:
         refusal = _round(config, run)
-        cut = _add_round(run, family)
-        if refusal is None and run.round == last:
+        run.cut = _add_round(run, family)
+        if refusal is None and run.round == config.growth.max_rounds - 1:
             refusal = f"max_rounds: {config.growth.max_rounds} rounds are done"
-        refusal = refusal or run.budget.late(run.clock() - begun) or run.refusal()
-        if refusal is not None:
-            return Rounds(end=refusal, cut=cut)
-        filled = fills(run.optimizer, run.net)
-        levels = thresholds(config.growth, run.net.widths)
-        asking = due(filled, DEFAULT_THRESHOLD, levels)
-        if not asking:
-            return Rounds(end="no layer's fill reached its threshold", cut=cut)
-        wider = _plan(config, run, asking)
-        if not wider.changes:
-            reasons = (f"{refused.group}: {refused.reason}" for refused in wider.refused)
-            return Rounds(end="; ".join(reasons), cut=cut)
-        run.recorder.growth(_records(run, wider, filled, levels))
-        _widen(config, run, wider, draw)
-        run.round += 1
+        refusal = refusal or run.budget.late(run.clock() - run.begun) or run.refusal()
+        run.end = refusal or _grow(config, run)
+        if run.end is not None:
+            run.enter("tune")
+
+
+def _grow(config: GrowConfig, run: Run) -> str | None:
+    """Widen what asks for it and may be, in place; return why nothing was, None if something."""
+    filled = fills(run.optimizer, run.net)
+    levels = thresholds(config.growth, run.net.widths)
+    asking = due(filled, DEFAULT_THRESHOLD, levels)
+    if not asking:
+        return "no layer's fill reached its threshold"
+    wider = _plan(config, run, asking)
+    if not wider.changes:
+        return "; ".join(f"{refused.group}: {refused.reason}" for refused in wider.refused)
+    run.recorder.growth(_records(run, wider, filled, levels))
+    _widen(config, run, wider, run.draws["growth"])
+    run.round += 1
+    run.enter("grow")
+    return None
 
 
 def _round(config: GrowConfig, run: Run) -> str | None:
-    """Train for a round, in place; return why it ended early, None if it did not."""
-    for _ in range(config.growth.round_epochs):
-        refusal = run.refusal()
-        if refusal is not None:
+    """Train for what is left of a round, in place; return why it ended early, if it did."""
+    while run.phase_epoch < config.growth.round_epochs:
+        if not run.batches.position and (refusal := run.refusal()) is not None:
             return refusal
         steps = [config.optim.learning_rate] * len(run.batches)
-        run.train("grow", steps, run.selected)
-        run.growth_epochs += 1
+        run.train(steps, run.selected)
     return None
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 from slbi.growth.rule import supports
 from slbi.nets.backbone import Backbone
@@ -14,12 +14,26 @@ from slbi.structure.path import LayerRecord, Phase, StepRecord, SupportRecord, p
 from worker.training.data.batches import TrainingBatches, evaluation_batches
 from worker.training.data.load import Data
 from worker.training.device import Compute
-from worker.training.epoch import evaluate, train_epoch
+from worker.training.epoch import Stopped, Tally, evaluate, train_epoch
 from worker.training.recipes.budget import Budget
-from worker.training.recorder import ProgressRecord, RunRecorder
+from worker.training.recorder import ModelRecord, ProgressRecord, RunRecorder
 
 Support = Mapping[str, Tensor]
 """Group -> (O,) bool, which of its filters are selected."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cut:
+    """A network without its unselected filters."""
+
+    net: Backbone
+    kept: Support
+    """Which filters of the network before are left."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether every filter is left."""
+        return all(bool(kept.all()) for kept in self.kept.values())
 
 
 RECENT = 5
@@ -41,6 +55,25 @@ class Run:
     stop: Callable[[], bool]
     clock: Callable[[], float]
     """Seconds, from any origin."""
+    begun: float
+    """When the run began, by its clock; earlier attempts lie before it."""
+    keep: Callable[["Run"], None]
+    """Keeps a checkpoint of the run."""
+    keep_every: int
+    """Steps between two checkpoints within an epoch."""
+    draws: Mapping[str, Generator]
+    """By purpose, the generators that are drawn from while the run goes on."""
+    tally: Tally
+    """Of the epoch under way."""
+    members: list[ModelRecord] = field(default_factory=list)
+    """The family so far."""
+    phase: Phase = "grow"
+    phase_epoch: int = 0
+    """Epochs finished of the round of growth, or of the tuning."""
+    end: str | None = None
+    """Why growth ended; None until then."""
+    cut: Cut | None = None
+    """The last network of growth, sliced to its support; None until growth has ended."""
     step: int = 0
     """Optimizer steps taken."""
     epoch: int = 0
@@ -56,20 +89,28 @@ class Run:
     """Validation accuracy of the network as it stands, 0 to 1."""
     recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     """Seconds that each of the last epochs took."""
+    spent_s: float = 0.0
+    """Seconds that the epoch under way took in earlier attempts."""
+    kept_at: tuple[int, int, str] = (0, 0, "grow")
+    """Steps, round and phase of the last checkpoint."""
 
-    def train(self, phase: Phase, rates: list[float], support: Callable[[], Support]) -> None:
-        """Train for one epoch and report it.
+    @property
+    def steps(self) -> int:
+        """Return the optimizer steps taken, those of the epoch under way included."""
+        return self.step + self.batches.position
+
+    def train(self, rates: list[float], support: Callable[[], Support]) -> None:
+        """Train for one epoch, or what is left of it, report it and keep a checkpoint.
 
         Args:
-            phase: what the epoch belongs to.
-            rates: learning rate of each step.
+            rates: learning rate of each step of the epoch.
             support: asked after the epoch.
 
         Raises:
-            Stopped: the run was asked to stop.
+            Stopped: the run was asked to stop; a checkpoint was kept.
             DivergedError: the loss is no finite number any more.
         """
-        begun = self.clock()
+        begun = self.clock() - self.spent_s
         params, macs = self.net.cost()
         learned = train_epoch(
             self.net,
@@ -77,12 +118,17 @@ class Run:
             self.batches,
             rates=rates,
             compute=self.compute,
-            stop=self.stop,
+            tally=self.tally,
+            between=lambda: self._between(begun),
             first=self.step,
         )
         self.accuracy = self.validate(self.net)
         self.step += len(rates)
         self.epoch += 1
+        self.phase_epoch += 1
+        self.growth_epochs += self.phase == "grow"
+        self.tally = Tally(self.compute.device)
+        self.spent_s = 0.0
         self.training_macs += self.budget.training_macs(macs, 1)
         seconds = self.clock() - begun
         self.recorder.step(
@@ -90,7 +136,7 @@ class Run:
                 step=self.step,
                 epoch=self.epoch,
                 round=self.round,
-                phase=phase,
+                phase=self.phase,
                 loss=learned.loss,
                 train_accuracy=learned.accuracy,
                 validation_accuracy=self.accuracy,
@@ -102,7 +148,8 @@ class Run:
             )
         )
         self.recent_s.append(seconds)
-        self._report(phase)
+        self._report()
+        self._keep()
 
     def validate(self, net: Backbone) -> float:
         """Return the accuracy of a network on the validation split, 0 to 1."""
@@ -119,14 +166,33 @@ class Run:
             epochs=self.growth_epochs, macs=self.net.cost()[1], spent=self.training_macs
         )
 
-    def _report(self, phase: Phase) -> None:
+    def enter(self, phase: Phase) -> None:
+        """Begin another phase, in place."""
+        self.phase, self.phase_epoch = phase, 0
+
+    def _between(self, begun: float) -> None:
+        """Keep a checkpoint between two steps if one is due or wanted; stop if asked to."""
+        stopping = self.stop()
+        if stopping or self.steps - self.kept_at[0] >= self.keep_every:
+            self.spent_s = self.clock() - begun
+            self._keep()
+        if stopping:
+            raise Stopped
+
+    def _keep(self) -> None:
+        here = (self.steps, self.round, self.phase)
+        if here != self.kept_at:
+            self.keep(self)
+            self.kept_at = here
+
+    def _report(self) -> None:
         """Report progress; an epoch left is taken to last as long as the last ones did."""
         self.recorder.progress(
             ProgressRecord(
                 epoch=self.epoch,
                 epochs=self.epochs,
                 round=self.round,
-                phase=phase,
+                phase=self.phase,
                 validation_accuracy=self.accuracy,
                 widths=dict(self.net.widths),
                 eta_seconds=median(self.recent_s) * (self.epochs - self.epoch),

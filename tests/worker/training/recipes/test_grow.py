@@ -27,7 +27,7 @@ from worker.training.data.load import Data, TestSplit
 from worker.training.data.load import load as load_data
 from worker.training.device import Compute, generator
 from worker.training.epoch import DivergedError, Stopped, evaluate
-from worker.training.recipes.family import Family
+from worker.training.recipes.family import on_test_split
 from worker.training.recipes.grow import GrowResult, grow
 from worker.training.recorder import RunList
 
@@ -188,7 +188,7 @@ def test_training_macs_are_three_forward_passes_and_the_passes_that_measure_norm
     assert result.training_macs == pytest.approx(trained + measured * images, rel=0.01)
 
 
-def test_a_run_reads_the_test_split_once(tmp_path: Path, compute: Compute) -> None:
+def test_a_run_reads_the_test_split_once(compute: Compute) -> None:
     reads = []
 
     def source() -> Part:
@@ -197,8 +197,7 @@ def test_a_run_reads_the_test_split_once(tmp_path: Path, compute: Compute) -> No
 
     data = load_data(QUICK.data, [], split=generator(0, "split"), device=torch.device("cpu"))
     counted: Data = replace(data, test=TestSplit(source))
-    family = Family(output=tmp_path, config={}, draw=torch.Generator())
-    family.test(counted.test.read(), counted, compute)
+    on_test_split([], counted.test.read(), counted, compute)
     assert counted.test.reads == len(reads) == 1
 
 

@@ -1,0 +1,104 @@
+"""A kill at every failpoint: between any two writes of claim, checkpoint, publish and finish."""
+
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.faults.arrangement import Arrange, Arrangement
+from bench.faults.fault import Finding, Scope, Try
+from bench.faults.kills import child, integrity
+from bench.faults.trial import BRIEF, check, reference, until_claimed, until_ended
+from bench.faults.waiting import until
+from service.failpoints import NAMES, WRITES
+
+FIRE_SECONDS = 60.0
+"""How long it may take until a failpoint is reached."""
+
+
+def killing_at_every_point(arrange: Arrange) -> Try:
+    """Return what has a process die at each failpoint, a job each, if asked for often enough.
+
+    Asked for fewer, a job dies at a random failpoint of every flow, one after the other.
+    """
+
+    def run(scope: Scope, finding: Finding) -> None:
+        expected = reference(BRIEF)
+        folder = scope.folder / "failpoints"
+        folder.mkdir()
+        rounds: list[Sequence[str]] = [(name,) for name in NAMES]
+        if scope.times < len(rounds):
+            flows = [[name for name in NAMES if name.startswith(f"{flow}.")] for flow in WRITES]
+            rounds = [[scope.random.choice(flow) for flow in flows] for _ in range(scope.times)]
+        with arrange(scope.folder, failpoint_dir=folder) as arrangement:
+            for names in rounds:
+                with finding.trial(" and ".join(names)):
+                    for name in names:
+                        aim(folder, name)
+                    job_id = arrangement.submit(BRIEF)
+                    until_ended(arrangement, job_id)
+                    finding.violations += check(arrangement, job_id, expected)
+                for name in names:
+                    if spent(folder, name):
+                        finding.done += 1
+                    else:
+                        finding.violations.append(f"failpoint {name} must be reached, it was not")
+            finding.violations += integrity(arrangement)
+
+    return run
+
+
+def killing_while_the_supervisor_finishes(arrange: Arrange) -> Try:
+    """Return what kills a training process, and then its supervisor at each write of `finish`."""
+
+    def run(scope: Scope, finding: Finding) -> None:
+        expected = reference(BRIEF)
+        folder = scope.folder / "failpoints"
+        folder.mkdir()
+        names = [name for name in NAMES if name.startswith("finish.")]
+        with arrange(scope.folder, failpoint_dir=folder) as arrangement:
+            for name in scope.random.sample(names, min(scope.times, len(names))):
+                with finding.trial(name):
+                    job_id = arrangement.submit(BRIEF)
+                    until_claimed(arrangement, job_id, 0)
+                    _kill_child_then_supervisor(arrangement, folder, name, job_id)
+                    finding.done += 1
+                    until_ended(arrangement, job_id)
+                    finding.violations += check(arrangement, job_id, expected)
+
+    return run
+
+
+def aim(folder: Path, name: str) -> None:
+    """Let a failpoint fire the next time that it is reached."""
+    (folder / name).touch()
+
+
+def spent(folder: Path, name: str) -> bool:
+    """Return whether a failpoint has fired; if not, it never will."""
+    try:
+        (folder / name).unlink()
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _kill_child_then_supervisor(
+    arrangement: Arrangement, folder: Path, name: str, job_id: uuid.UUID
+) -> None:
+    """Kill the training process with a failpoint armed that only its supervisor can reach.
+
+    Raises:
+        NotInTimeError: there was nothing to kill, or the supervisor did not reach it.
+    """
+    until(
+        lambda: arrangement.child(job_id) is not None,
+        "a training process runs",
+        within_s=FIRE_SECONDS,
+    )
+    aim(folder, name)
+    child(arrangement, job_id)
+    until(
+        lambda: not (folder / name).exists(),
+        f"the supervisor reaches {name}",
+        within_s=FIRE_SECONDS,
+    )

@@ -1,0 +1,125 @@
+"""SIGTERM while training: the job is handed back at the step it had reached, and goes on there."""
+
+import time
+import uuid
+from dataclasses import dataclass
+
+from bench.faults.arrangement import Arrange, Arrangement
+from bench.faults.fault import Finding, Scope, Try
+from bench.faults.history import read
+from bench.faults.kills import passes
+from bench.faults.trial import (
+    LONG,
+    Reference,
+    check,
+    ended,
+    reference,
+    until_claimed,
+    until_ended,
+)
+from bench.faults.waiting import until
+from service.contract import AttemptOutcome
+from service.store.tables import Attempt
+
+EXIT_SECONDS = 10.0
+"""How long a worker may take to end. Source: issue 3."""
+
+BEGIN_SECONDS = 60.0
+"""How long a training process may take to its first words."""
+
+MOST_PER_JOB = 3
+"""Terminations are spread over jobs, up to so many on one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Handed:
+    """What an attempt left when it was told to stop."""
+
+    fence: int
+    step: int
+    """Of the checkpoint from which the next attempt has to go on."""
+
+
+def terminating(arrange: Arrange) -> Try:
+    """Return what sends SIGTERM to a worker that trains, and sees where the next one goes on."""
+
+    def run(scope: Scope, finding: Finding) -> None:
+        expected = reference(LONG)
+        with arrange(scope.folder) as arrangement:
+            jobs = 0
+            while finding.done < scope.times and jobs < 4 * scope.times:
+                jobs += 1
+                with finding.trial(f"job number {jobs}"):
+                    _one_job(scope, finding, arrangement, expected)
+            finding.facts["jobs"] = jobs
+
+    return run
+
+
+def _one_job(scope: Scope, finding: Finding, arrangement: Arrangement, expected: Reference) -> None:
+    job_id = arrangement.submit(LONG)
+    handed: list[Handed] = []
+    fence = until_claimed(arrangement, job_id, 0)
+    for _ in range(min(MOST_PER_JOB, scope.times - finding.done)):
+        delay = scope.random.uniform(0, expected.seconds / MOST_PER_JOB)
+        if fence is None or not _trains(arrangement, job_id, fence):
+            break
+        if not passes(arrangement, job_id, delay):
+            break
+        left = _terminate(finding, arrangement, job_id, fence)
+        if left is not None:
+            finding.done += 1
+            handed.append(left)
+        fence = until_claimed(arrangement, job_id, fence)
+    until_ended(arrangement, job_id)
+    finding.violations += check(arrangement, job_id, expected)
+    attempts = {row.fence: row for row in read(arrangement.database, job_id).attempts}
+    for left in handed:
+        following = attempts[left.fence + 1]
+        if following.resumed_from != left.step:
+            told = f"attempt {left.fence} of job {job_id} was left at step {left.step}"
+            finding.violations.append(f"{told}, the next went on from {following.resumed_from}")
+
+
+def _trains(arrangement: Arrangement, job_id: uuid.UUID, fence: int) -> bool:
+    """Wait until an attempt has begun, and return whether the job still goes on then."""
+
+    def begun() -> bool:
+        with arrangement.database.reading() as session:
+            pid = session.get_one(Attempt, (job_id, fence)).pid
+        return pid == arrangement.child_of(job_id, fence) or ended(arrangement, job_id)
+
+    until(begun, f"attempt {fence} begins", within_s=BEGIN_SECONDS, meanwhile=arrangement.revive)
+    return not ended(arrangement, job_id)
+
+
+def _terminate(
+    finding: Finding, arrangement: Arrangement, job_id: uuid.UUID, fence: int
+) -> Handed | None:
+    """Send SIGTERM, see how the worker ends, and return where it left the job.
+
+    Returns:
+        None if the job came to its end first.
+    """
+    worker = arrangement.worker_of(job_id)
+    if worker is None:
+        return None
+    begun = time.monotonic()
+    code = worker.terminate(EXIT_SECONDS)
+    finding.sample("exit_s", time.monotonic() - begun)
+    if code is None:
+        finding.violations.append(f"a worker must end within {EXIT_SECONDS:g} s of SIGTERM")
+        worker.kill()
+    elif code != 0:
+        finding.violations.append(f"a worker must end with 0 after SIGTERM, it ended with {code}")
+    history = read(arrangement.database, job_id)
+    outcome = next(row.outcome for row in history.attempts if row.fence == fence)
+    if outcome == AttemptOutcome.SUCCEEDED:
+        return None
+    if outcome != AttemptOutcome.PREEMPTED:
+        finding.violations.append(f"attempt {fence} of {job_id} must be preempted, it is {outcome}")
+    newest = max(history.checkpoints, key=lambda row: (row.fence, row.id), default=None)
+    if newest is None or newest.fence != fence:
+        finding.violations.append(f"attempt {fence} of {job_id} must leave a checkpoint when asked")
+        return None
+    return Handed(fence=fence, step=newest.step)

@@ -1,0 +1,142 @@
+"""A run as a checkpoint, and back: the restored run goes on bit for bit as the other would have."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from worker.training.data.load import Data
+from worker.training.keeper import Point
+from worker.training.recipes.run import Cut, Run
+from worker.training.recorder import ModelRecord
+from worker.training.state import (
+    State,
+    StateError,
+    describe_optimizer,
+    draws,
+    fingerprint,
+    net_like,
+    optimizer_like,
+    optimizer_tensors,
+    prefixed,
+    restore_draws,
+)
+
+_COUNTERS = (
+    *("step", "epoch", "epochs", "growth_epochs", "round", "training_macs", "accuracy"),
+    *("phase", "phase_epoch", "end", "spent_s"),
+)
+"""Fields of a run that JSON says as they are."""
+
+
+def point(run: Run) -> Point:
+    """Return where a run stands."""
+    return Point(
+        step=run.steps,
+        epoch=run.epoch,
+        round=run.round,
+        recorded_step=run.step,
+        models=len(run.members),
+    )
+
+
+def capture(run: Run, *, config: Mapping[str, Any], output: Path) -> State:
+    """Return everything that a run is made of.
+
+    Args:
+        run: between two steps.
+        config: the whole config of the run.
+        output: folder of this attempt's files, beside those of other attempts.
+    """
+    tensors = {
+        **prefixed("net", run.net.state_dict()),
+        **prefixed("optimizer", optimizer_tensors(run.optimizer, run.net)),
+        **prefixed("draw", draws(run.draws)),
+        **prefixed("batches", run.batches.state()),
+        "tally.loss": run.tally.loss,
+        "tally.right": run.tally.right,
+    }
+    about: dict[str, Any] = {
+        "config": config,
+        "data": _fingerprint(run.data),
+        "counters": {name: getattr(run, name) for name in _COUNTERS},
+        "recent_s": list(run.recent_s),
+        "elapsed_s": run.clock() - run.begun,
+        "position": run.batches.position,
+        "tally_count": run.tally.count,
+        "widths": dict(run.net.widths),
+        "optimizer": describe_optimizer(run.optimizer, run.net),
+        "members": [_told(member, output) for member in run.members],
+        "cut": None,
+    }
+    if run.cut is not None and run.phase != "grow":  # in growth, that of a round before
+        tensors |= prefixed("kept", run.cut.kept)
+        if run.phase == "tune":  # later it is the network of the run itself
+            about["cut"] = dict(run.cut.net.widths)
+            tensors |= prefixed("cut", run.cut.net.state_dict())
+    return State(tensors=tensors, about=about)
+
+
+def restore(run: Run, state: State, *, config: Mapping[str, Any], output: Path) -> None:
+    """Let a fresh run go on from a state, in place.
+
+    Args:
+        run: before its first step.
+        state: of a run of the same config on the same data.
+        config: the whole config of the run.
+        output: folder of this attempt's files, beside those of the attempts before.
+
+    Raises:
+        StateError: the state is of another config, other data or another network.
+    """
+    about = state.about
+    _check("config", about["config"], config)
+    _check("data", about["data"], _fingerprint(run.data))
+    net = net_like(run.net, about["widths"], state.below("net"))
+    run.optimizer = optimizer_like(about["optimizer"], state.below("optimizer"), net)
+    kept: dict[str, Tensor] = state.below("kept")
+    if kept:
+        cut = net
+        if about["cut"] is not None:
+            cut = net_like(run.net, about["cut"], state.below("cut"))
+        run.cut = Cut(net=cut, kept={group: kept[group] for group in kept})
+    run.net = net
+    for name, value in about["counters"].items():
+        setattr(run, name, value)
+    run.recent_s.extend(about["recent_s"])
+    run.begun = run.clock() - about["elapsed_s"]
+    run.members = [_read(member, output) for member in about["members"]]
+    run.tally.loss.copy_(state.tensors["tally.loss"])
+    run.tally.right.copy_(state.tensors["tally.right"])
+    run.tally.count = about["tally_count"]
+    run.batches.restore(state.below("batches"), about["position"])
+    restore_draws(run.draws, state.below("draw"))
+    run.kept_at = (run.steps, run.round, run.phase)
+
+
+def _fingerprint(data: Data) -> list[int]:
+    return fingerprint(
+        tensor for part in (data.train, data.validation) for tensor in (part.images, part.labels)
+    )
+
+
+def _check(what: str, then: object, now: object) -> None:
+    if _differ(then, now):
+        raise StateError(f"a run must go on with the {what} that it began with; it is another one")
+
+
+def _differ(then: object, now: object) -> bool:
+    """Compare settings; one that only a newer version of this code knows does not count."""
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        return any(_differ(then[name], now[name]) for name in then.keys() & now.keys())
+    return then != now
+
+
+def _told(member: ModelRecord, output: Path) -> dict[str, Any]:
+    return {**asdict(member), "checkpoint": str(member.checkpoint.relative_to(output.parent))}
+
+
+def _read(member: Mapping[str, Any], output: Path) -> ModelRecord:
+    return ModelRecord(**{**member, "checkpoint": output.parent / member["checkpoint"]})
