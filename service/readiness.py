@@ -1,6 +1,5 @@
 """Whether the service can do its work now: what it needs is asked, one thing after the other."""
 
-import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +10,7 @@ from migrations.revision import current, head
 from service.queue import Queue
 from service.settings import Settings
 from service.store.database import Database
+from service.store.files import free_bytes
 from service.store.workers import count_alive, last_heartbeat
 
 
@@ -54,10 +54,7 @@ def _workers(database: Database, lease: timedelta) -> str | None:
 
 
 def _disk(directory: Path, needed: int) -> str | None:
-    place = directory
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    free = free_bytes(directory)
     if free >= needed:
         return None
     return f"{needed} bytes must be free where checkpoints are kept, got {free}"

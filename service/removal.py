@@ -12,7 +12,7 @@ A crash at any point leaves files that the next pass finds.
 
 import errno
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -111,15 +111,16 @@ def _list(artifacts: Path, job_id: uuid.UUID) -> Listing | None:
 
 
 def _clear(
-    listing: Listing, loose: Iterable[StoredFile], below: int | None, removed: Removed
+    listing: Listing, loose: Sequence[StoredFile], below: int | None, removed: Removed
 ) -> None:
     """Remove files, and the empty folders of fences `below`; count the files, in place."""
     for file in loose:
-        if (size := _unlink(file)) is not None:
+        if (size := _unlink(listing.folder.parent, file)) is not None:
             removed.files += 1
             removed.bytes += size
+    untouched = {file.fence for file in listing.files} - {file.fence for file in loose}
     for fence in listing.fences:
-        if below is None or fence < below:
+        if fence not in untouched and (below is None or fence < below):
             _rmdir(listing.folder / str(fence))
 
 
@@ -131,11 +132,12 @@ def _drop_emptied(database: Database, listing: Listing) -> None:
             _rmdir(listing.folder)
 
 
-def _unlink(file: StoredFile) -> int | None:
+def _unlink(artifacts: Path, file: StoredFile) -> int | None:
     """Remove a file and return its bytes; None if it is there still, or was gone already."""
+    path = artifacts / file.key
     try:
-        size = file.path.lstat().st_size
-        file.path.unlink()
+        size = path.lstat().st_size
+        path.unlink()
     except FileNotFoundError:
         return None  # somebody else was faster
     except OSError as error:

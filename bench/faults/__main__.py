@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         times = options.times or (fault.few if options.quick else fault.times)
         rows.append(made(fault, times=times, seed=options.seed, quick=options.quick))
         print(report.line(rows[-1]), flush=True)
-        for sentence in rows[-1].violations:
+        for sentence in report.shortened(rows[-1].violations):
             print(f"    {sentence}", flush=True)
     if options.markdown:
         print(report.markdown(rows))

@@ -133,7 +133,7 @@ _VALUES: Mapping[type, Callable[[int], Any]] = {
     int: lambda number: number + 1,
     float: lambda number: number + 0.5,
     bytes: lambda number: bytes([number]),
-    dict: lambda number: {"number": number},
+    object: lambda number: {"number": number},  # what SQLAlchemy says of JSON
     datetime: lambda number: datetime(2026, 1, number + 1, tzinfo=UTC),
 }
 """Of a type, the value of each row: the same in every table, so that rows refer to each other."""

@@ -9,6 +9,9 @@ from bench.faults.fault import Row
 
 HEADER = ("fault", "where", "times", "violations", "measured", "s")
 
+SHOWN = 8
+"""Violations of a row that are printed; the file has all."""
+
 
 def line(row: Row) -> str:
     """Return a row for a terminal."""
@@ -18,6 +21,12 @@ def line(row: Row) -> str:
 def verdict(row: Row) -> str:
     """Return the number of violations, or that there was no trial."""
     return "not run" if row.not_run else str(len(row.violations))
+
+
+def shortened(sentences: Sequence[str]) -> list[str]:
+    """Return the first few, and how many more there are."""
+    more = len(sentences) - SHOWN
+    return [*sentences[:SHOWN], *([f"… and {more} more"] if more > 0 else [])]
 
 
 def markdown(rows: Sequence[Row]) -> str:

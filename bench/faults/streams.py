@@ -25,12 +25,12 @@ from service.store.database import Database
 from service.store.ids import new_id
 
 CLIENTS = 100
-EVENTS = 800
-EVENTS_PER_S = 25.0
-FEW_CLIENTS, FEW_EVENTS = 20, 100
+EVENTS = 600
+EVENTS_PER_S = 10.0
+FEW_CLIENTS, FEW_EVENTS = 20, 60
 """In the reduced form."""
 
-LONGEST_S = 4.0
+LONGEST_S = 20.0
 """A client drops out after so long at most; it may be in the middle of an event."""
 
 END_SECONDS = 120.0

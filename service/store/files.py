@@ -25,9 +25,8 @@ from service.store.tables import Artifact, Checkpoint, Job
 class StoredFile:
     """A file of an attempt."""
 
-    path: Path
     key: str
-    """What a row would refer to it by."""
+    """What a row would refer to it by: its path below the artifact directory."""
     fence: int
     """Of the attempt, the only one that ever writes there."""
 
@@ -49,14 +48,14 @@ class Listing:
 
 def unreferenced(
     session: Session, artifacts: Path, job_id: uuid.UUID, *, below: int
-) -> Sequence[StoredFile]:
+) -> Sequence[Path]:
     """Return the files of a job's attempts of fences `below` to which nobody refers.
 
     For the attempt that holds the job under fence `below`: no attempt before it can publish a file
     any more, so these never will be referred to.
     """
     listing = list_files(artifacts, job_id)
-    return listing.loose(referred(session, [job_id]), below)
+    return [artifacts / file.key for file in listing.loose(referred(session, [job_id]), below)]
 
 
 def list_jobs(artifacts: Path) -> Iterator[uuid.UUID]:
@@ -83,13 +82,9 @@ def list_files(artifacts: Path, job_id: uuid.UUID) -> Listing:
     folder = artifacts / str(job_id)
     fences = sorted(_fences(folder))
     files = [
-        StoredFile(
-            path=folder / str(fence) / entry.name,
-            key=f"{job_id}/{fence}/{entry.name}",
-            fence=fence,
-        )
+        StoredFile(key=f"{job_id}/{fence}/{entry.name}", fence=fence)
         for fence in fences
-        for entry in _entries(folder / str(fence))
+        for entry in _entries(f"{folder}/{fence}")
         if entry.is_file(follow_symlinks=False)
     ]
     return Listing(job_id=job_id, folder=folder, fences=fences, files=files)
@@ -102,7 +97,7 @@ def changed_at(listing: Listing) -> datetime:
         OSError: something is gone already, or cannot be read.
     """
     folders = [listing.folder, *(listing.folder / str(fence) for fence in listing.fences)]
-    places = [*folders, *(file.path for file in listing.files)]
+    places = [*folders, *(listing.folder.parent / file.key for file in listing.files)]
     # Not the time of the content, which a restored backup brings along.
     return datetime.fromtimestamp(max(place.lstat().st_ctime for place in places), UTC)
 
@@ -181,7 +176,7 @@ def _fences(folder: Path) -> Iterator[int]:
             yield int(name)
 
 
-def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
+def _entries(folder: Path | str) -> Iterator["os.DirEntry[str]"]:
     try:
         entries = os.scandir(folder)
     except FileNotFoundError:

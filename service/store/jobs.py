@@ -153,6 +153,7 @@ def retry(session: Session, job: Job, now: datetime) -> None:
     job.error = None
     job.ended_at = None
     job.caps_from = job.limit_from = job.fence + 1
+    job.furthest_step = 0
     append(session, job_id=job.id, fence=job.fence, kind=EventType.RETRIED, data={}, now=now)
 
 

@@ -39,7 +39,7 @@ def remove(shelf: Shelf, now: datetime = NOON) -> Removed:
     return remove_unreferenced(shelf.database, shelf.root, now=now, stop=lambda: False)
 
 
-@pytest.mark.parametrize("state", HELD_STATES)
+@pytest.mark.parametrize("state", sorted(HELD_STATES))
 def test_of_a_held_job_only_what_earlier_attempts_left_goes(shelf: Shelf, state: JobState) -> None:
     job_id = store_job(shelf.database, state=state, fence=2)
     left = shelf.file(job_id, 1)
@@ -53,7 +53,7 @@ def test_of_a_held_job_only_what_earlier_attempts_left_goes(shelf: Shelf, state:
     assert all(path.exists() for path in kept)
 
 
-@pytest.mark.parametrize("state", set(JobState) - HELD_STATES)
+@pytest.mark.parametrize("state", sorted(set(JobState) - HELD_STATES))
 def test_of_a_job_that_nobody_holds_all_goes_that_was_never_published(
     shelf: Shelf, state: JobState
 ) -> None:

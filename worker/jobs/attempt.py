@@ -116,12 +116,15 @@ def _train(settings: Settings, recorder: "SqlRecorder", ledger: "SqlLedger", sto
     """Go on where the job was left, to its end. What is wrong with it is an outcome, no error."""
     from worker.jobs.translate import translate  # noqa: PLC0415 - see _run
     from worker.training.files import NoSpaceError  # noqa: PLC0415 - see _run
-    from worker.training.keeper import Keeper  # noqa: PLC0415 - see _run
+    from worker.training.keeper import Found, Keeper  # noqa: PLC0415 - see _run
     from worker.training.recipes.grow import grow  # noqa: PLC0415 - see _run
+    from worker.training.recipes.resume import members_there  # noqa: PLC0415 - see _run
 
     keeper = Keeper(recorder.output, ledger, every=settings.checkpoint_steps, mark=failpoints.hit)
     spec = JobSpec.model_validate(recorder.begin(os.getpid()))
     found = keeper.last()
+    if found.state is not None and not members_there(found.state, recorder.output):
+        found = Found(state=None, entry=None)  # their time was over while the job had ended
     ledger.rewind(found.entry, found.damaged)
     recorder.go_on(None if found.entry is None else found.entry.point)
     stop.training = True

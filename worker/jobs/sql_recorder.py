@@ -73,8 +73,8 @@ class SqlRecorder:
             left = unreferenced(
                 session, self._artifacts, self._held["job_id"], below=self._held["fence"]
             )
-        for file in left:
-            file.path.unlink(missing_ok=True)
+        for path in left:
+            path.unlink(missing_ok=True)
         self.output.mkdir(parents=True, exist_ok=True)
 
     def finish(

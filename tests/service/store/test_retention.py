@@ -59,7 +59,7 @@ def test_one_that_can_be_retried_keeps_its_checkpoints_for_a_time(
     assert forget_checkpoints(shelf, before=NOON + DAY) == 0
 
 
-@pytest.mark.parametrize("state", set(JobState) - FINAL_STATES)
+@pytest.mark.parametrize("state", sorted(set(JobState) - FINAL_STATES))
 def test_a_job_that_has_not_ended_keeps_its_checkpoints(shelf: Shelf, state: JobState) -> None:
     # A retried job was ended once; what counts is its state.
     shelf.checkpoint(ended(shelf, state), 1)
@@ -82,7 +82,7 @@ def test_rows_are_changed_a_batch_at_a_time(shelf: Shelf) -> None:
     assert done == [2, 1, 0]
 
 
-@pytest.mark.parametrize("state", FINAL_STATES)
+@pytest.mark.parametrize("state", sorted(FINAL_STATES))
 def test_the_artifacts_of_an_ended_job_get_a_time_once(shelf: Shelf, state: JobState) -> None:
     job_id = ended(shelf, state)
     shelf.artifact(job_id, 1, "one")
@@ -92,7 +92,7 @@ def test_the_artifacts_of_an_ended_job_get_a_time_once(shelf: Shelf, state: JobS
     assert begin_expiry(shelf) == 0
 
 
-@pytest.mark.parametrize("state", set(JobState) - FINAL_STATES)
+@pytest.mark.parametrize("state", sorted(set(JobState) - FINAL_STATES))
 def test_artifacts_of_a_job_that_goes_on_have_no_end(shelf: Shelf, state: JobState) -> None:
     job_id = store_job(shelf.database, state=state, fence=1)
     shelf.artifact(job_id, 1, expires_at=NOON + DAY)

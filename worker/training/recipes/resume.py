@@ -116,6 +116,11 @@ def restore(run: Run, state: State, *, config: Mapping[str, Any], output: Path) 
     run.kept_at = (run.steps, run.round, run.phase)
 
 
+def members_there(state: State, output: Path) -> bool:
+    """Return whether the file of every member that a state names is still there."""
+    return all(_read(member, output).checkpoint.is_file() for member in state.about["members"])
+
+
 def _fingerprint(data: Data) -> list[int]:
     return fingerprint(
         tensor for part in (data.train, data.validation) for tensor in (part.images, part.labels)
