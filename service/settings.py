@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     reconcile_seconds: Annotated[float, Field(gt=0)] = 10.0
     poll_seconds: Annotated[
         float, Field(gt=0, description="A worker looks for jobs so often without being woken.")
-    ] = 30.0
+    ] = 10.0
     grace_seconds: Annotated[
         float, Field(gt=0, description="Between asking a training process to stop and killing it.")
     ] = 10.0

@@ -35,15 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     rows = []
     for fault in chosen:
-        times = options.times or (fault.few if options.quick else fault.times)
+        times = options.times or (max(fault.few, 1) if options.quick else fault.times)
         rows.append(made(fault, times=times, seed=options.seed, quick=options.quick))
         print(report.line(rows[-1]), flush=True)
         for sentence in report.shortened(rows[-1].violations):
             print(f"    {sentence}", flush=True)
+        if options.output is not None:
+            report.write(rows, options.output)
     if options.markdown:
         print(report.markdown(rows))
-    if options.output is not None:
-        report.write(rows, options.output)
     return int(any(row.violations for row in rows))
 
 

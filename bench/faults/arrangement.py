@@ -23,7 +23,7 @@ QUICK: Mapping[str, Any] = {
     "heartbeat_seconds": 0.5,
     "lease_seconds": 3.0,
     "reconcile_seconds": 1.0,
-    "poll_seconds": 30.0,
+    "poll_seconds": 3.0,
     "sweep_seconds": 2.0,
     "checkpoint_steps": 7,
     "max_attempts": 1000,

@@ -19,12 +19,15 @@ from bench.faults.kills import integrity, passes
 from bench.faults.poller import PROBLEM
 from bench.faults.private import open_folder, private_postgres
 from bench.faults.records import unpublished
-from bench.faults.trial import BRIEF, LONG, Reference, check, reference, until_claimed, until_ended
+from bench.faults.trial import BRIEF, Reference, check, unswept, until_claimed, until_ended, usual
 from bench.faults.waiting import until
 from service.contract import FINAL_STATES, JobState
 
 ARTIFACT_MEGABYTES = 32
 """Room for checkpoints: much more than a job takes, little enough to be filled at once."""
+
+FREE_BYTES = 2**20
+"""What must be left free beyond a checkpoint; by default it is more than this disk has."""
 
 SQLITE_MEGABYTES = 16
 """Room for a database file and its log."""
@@ -46,14 +49,16 @@ def at_checkpoint(arrange: Arrange) -> Try:
     """Return what fills the disk of the checkpoints under a job, and frees it again."""
 
     def run(scope: Scope, finding: Finding) -> None:
-        expected = reference(LONG)
+        expected = usual(scope)
         with (
             small_disk(ARTIFACT_MEGABYTES) as disk,
-            arrange(scope.folder, artifact_dir=disk / "artifacts") as arrangement,
+            arrange(
+                scope.folder, artifact_dir=disk / "artifacts", min_free_bytes=FREE_BYTES
+            ) as arrangement,
         ):
             for _ in range(scope.times):
                 with finding.trial("disk full at a checkpoint"), room(disk) as ballast:
-                    job_id = arrangement.submit(LONG)
+                    job_id = arrangement.submit(expected.spec)
                     until_claimed(arrangement, job_id, 0)
                     passes(arrangement, job_id, scope.random.uniform(0, 0.5 * expected.seconds))
                     ballast.fill()
@@ -63,6 +68,7 @@ def at_checkpoint(arrange: Arrange) -> Try:
                     _must_go_on(finding, arrangement, job_id)
                     until_ended(arrangement, job_id)
                     finding.violations += check(arrangement, job_id, expected)
+            finding.violations += unswept(arrangement)
 
     return run
 
@@ -74,7 +80,7 @@ def at_upload(_scope: Scope, _finding: Finding) -> None:
 
 def at_sqlite_write(scope: Scope, finding: Finding) -> None:
     """Fill the disk of the SQLite file while a job trains."""
-    expected = reference(LONG)
+    expected = usual(scope)
     with (
         small_disk(SQLITE_MEGABYTES) as disk,
         embedded(scope.folder, database_folder=disk) as arrangement,
@@ -87,7 +93,7 @@ def at_sqlite_write(scope: Scope, finding: Finding) -> None:
 
 def at_postgres_write(scope: Scope, finding: Finding) -> None:
     """Fill the disk of a PostgreSQL server while a job trains; start it again if it gave up."""
-    expected = reference(LONG)
+    expected = usual(scope)
     with (
         small_disk(POSTGRES_MEGABYTES) as disk,
         private_postgres(disk / "data", wal_megabytes=1) as server,
@@ -106,7 +112,7 @@ def _fill_under_job(
     mend: Callable[[], None] = lambda: None,
 ) -> None:
     """Fill the disk of a database while a job trains, see how it refuses, and free it again."""
-    job_id = arrangement.submit(LONG)
+    job_id = arrangement.submit(expected.spec)
     until_claimed(arrangement, job_id, 0)
     ballast.fill()
     finding.done += 1

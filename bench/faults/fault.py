@@ -80,7 +80,7 @@ class Fault:
     times: int
     """How often."""
     few: int = 1
-    """How often the tests make it."""
+    """How often the tests make it; 0 leaves it to the benchmark."""
     run: Try
 
     @property

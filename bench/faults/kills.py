@@ -11,26 +11,29 @@ from sqlalchemy import text
 from bench.faults import process
 from bench.faults.arrangement import Arrange, Arrangement
 from bench.faults.fault import Finding, Scope, Try
+from bench.faults.history import read
 from bench.faults.trial import (
-    LONG,
-    Spec,
     check,
     claimed_at,
     ended,
-    reference,
+    unswept,
     until_claimed,
     until_ended,
+    usual,
 )
 from bench.faults.waiting import GLANCE_S
+from service.contract import EventType
+from service.store.checkpoints import newest
 
 Victim = Callable[[Arrangement, uuid.UUID], bool]
 """Kills what belongs to a job that is being worked on; False if there was nothing to kill."""
 
-MOST_PER_JOB = 5
+MOST_PER_JOB = 8
 """Kills are spread over jobs, up to so many on one."""
 
-REACH = 0.8
-"""Share of an undisturbed run's time within which a kill falls; later, most jobs have ended."""
+REACH = 0.5
+"""Share of an undisturbed run's time, from the claim, within which a kill falls. Attempts go on
+where the one before was, so the later ones die late in the run."""
 
 
 def worker(arrangement: Arrangement, job_id: uuid.UUID) -> bool:
@@ -48,17 +51,31 @@ def child(arrangement: Arrangement, job_id: uuid.UUID) -> bool:
     return found is not None and process.send(found, signal.SIGKILL)
 
 
-def killing(victim: Victim, arrange: Arrange, spec: Spec = LONG) -> Try:
+def child_and_checkpoint(arrangement: Arrangement, job_id: uuid.UUID) -> bool:
+    """Kill the training process of a job, and damage the newest checkpoint that it leaves."""
+    if not child(arrangement, job_id):
+        return False
+    with arrangement.database.reading() as session:
+        kept = newest(session, job_id)
+    if kept:
+        path = arrangement.settings.artifacts / kept[0].storage_key
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    return True
+
+
+def killing(victim: Victim, arrange: Arrange) -> Try:
     """Return what kills as often as asked for, and compares every job with an unkilled one."""
 
     def run(scope: Scope, finding: Finding) -> None:
-        expected = reference(spec)
+        expected = usual(scope)
         with arrange(scope.folder) as arrangement:
             jobs = 0
             while finding.done < scope.times and jobs < 4 * scope.times:
                 jobs += 1
                 with finding.trial(f"job number {jobs}"):
-                    job_id = arrangement.submit(spec)
+                    job_id = arrangement.submit(expected.spec)
                     most = min(scope.random.randint(1, MOST_PER_JOB), scope.times - finding.done)
                     delays = [
                         scope.random.uniform(0, REACH * expected.seconds) for _ in range(most)
@@ -66,8 +83,10 @@ def killing(victim: Victim, arrange: Arrange, spec: Spec = LONG) -> Try:
                     kill_often(finding, arrangement, job_id, victim, delays)
                     until_ended(arrangement, job_id)
                     finding.violations += check(arrangement, job_id, expected)
+                    if told := told_damaged(arrangement, job_id):
+                        finding.count("damaged ones told", told)
             finding.facts["jobs"] = jobs
-            finding.violations += integrity(arrangement)
+            finding.violations += [*integrity(arrangement), *unswept(arrangement)]
 
     return run
 
@@ -102,6 +121,12 @@ def passes(arrangement: Arrangement, job_id: uuid.UUID, seconds: float) -> bool:
             return False
         time.sleep(GLANCE_S)
     return True
+
+
+def told_damaged(arrangement: Arrangement, job_id: uuid.UUID) -> int:
+    """Return how many damaged checkpoints the history of a job says were passed over."""
+    events = read(arrangement.database, job_id).events
+    return sum(len(event.data["damaged"]) for event in events if event.type == EventType.RESTORED)
 
 
 def integrity(arrangement: Arrangement) -> list[str]:

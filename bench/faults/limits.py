@@ -43,7 +43,7 @@ HUNGRY: Spec = {
 }
 """Its weights alone fill 1 GB: 7 layers of 2048 x 2048 x 3 x 3 floats."""
 
-GONE = "data set 'photos' must lie in a data directory"
+GONE = "data set 'photos' must be in a data directory"
 
 LOST, OOM, FAILED = AttemptOutcome.LOST, AttemptOutcome.OOM, AttemptOutcome.FAILED
 

@@ -2,12 +2,13 @@
 
 import uuid
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from bench.faults.arrangement import Arrange, Arrangement
 from bench.faults.fault import Finding, Scope, Try
 from bench.faults.kills import child, integrity
-from bench.faults.trial import BRIEF, check, reference, until_claimed, until_ended
+from bench.faults.trial import BRIEF, check, reference, unswept, until_claimed, until_ended
 from bench.faults.waiting import until
 from service.failpoints import NAMES, WRITES
 
@@ -16,18 +17,20 @@ FIRE_SECONDS = 60.0
 
 
 def killing_at_every_point(arrange: Arrange) -> Try:
-    """Return what has a process die at each failpoint, a job each, if asked for often enough.
+    """Return what has a process die at each failpoint, if asked for often enough.
 
-    Asked for fewer, a job dies at a random failpoint of every flow, one after the other.
+    A job dies at one failpoint of every flow, one after the other; asked for fewer, at random ones.
     """
 
     def run(scope: Scope, finding: Finding) -> None:
         expected = reference(BRIEF)
         folder = scope.folder / "failpoints"
         folder.mkdir()
-        rounds: list[Sequence[str]] = [(name,) for name in NAMES]
-        if scope.times < len(rounds):
-            flows = [[name for name in NAMES if name.startswith(f"{flow}.")] for flow in WRITES]
+        flows = [[name for name in NAMES if name.startswith(f"{flow}.")] for flow in WRITES]
+        rounds: list[Sequence[str]] = [
+            [name for name in names if name is not None] for names in zip_longest(*flows)
+        ]
+        if scope.times < len(NAMES):
             rounds = [[scope.random.choice(flow) for flow in flows] for _ in range(scope.times)]
         with arrange(scope.folder, failpoint_dir=folder) as arrangement:
             for names in rounds:
@@ -42,7 +45,7 @@ def killing_at_every_point(arrange: Arrange) -> Try:
                         finding.done += 1
                     else:
                         finding.violations.append(f"failpoint {name} must be reached, it was not")
-            finding.violations += integrity(arrangement)
+            finding.violations += [*integrity(arrangement), *unswept(arrangement)]
 
     return run
 

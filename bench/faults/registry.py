@@ -32,6 +32,10 @@ DATABASES: Mapping[str, Databases] = {
 """What an API without workers is tried on."""
 
 
+JOBS = (10_000, 100_000)
+"""In the table whose pages are read."""
+
+
 def faults() -> tuple[Fault, ...]:
     """Return all faults."""
     return (
@@ -66,6 +70,13 @@ def _kills() -> Iterator[Fault]:
         what="kill -9 of the whole server",
         times=30,
         run=kills.killing(kills.worker, embedded),
+    )
+
+    yield from _both(
+        name="damaged-checkpoint",
+        what="the same, with its newest checkpoint damaged",
+        times=15,
+        make=lambda arrange: kills.killing(kills.child_and_checkpoint, arrange),
     )
 
 
@@ -106,10 +117,15 @@ def _signals() -> Iterator[Fault]:
         arrangement="stack",
         what="the same, of the worker and its training process",
         times=15,
+        few=0,
         run=stale.stopping(child_too=True),
     )
     yield from _both(
-        name="terminate", what="SIGTERM while training", times=20, make=terminate.terminating
+        name="terminate",
+        what="SIGTERM while training",
+        times=20,
+        make=terminate.terminating,
+        tested="stack",
     )
 
 
@@ -119,6 +135,7 @@ def _failpoints() -> Iterator[Fault]:
         what="a kill at every failpoint",
         times=len(NAMES),
         make=points.killing_at_every_point,
+        tested="stack",
     )
     yield from _both(
         name="failpoints-finish",
@@ -159,6 +176,7 @@ def _disks() -> Iterator[Fault]:
         arrangement="stack",
         what="disk full at an upload",
         times=1,
+        few=0,
         run=disk.at_upload,
     )
     yield Fault(
@@ -188,11 +206,12 @@ def _traffic() -> Iterator[Fault]:
         what="100 SSE clients that drop out and come back",
         make=streams.following,
     )
-    for jobs in (10_000, 100_000):
+    for jobs in JOBS:
         yield from _databases(
             name=f"pages-{jobs}",
             what=f"{jobs:,} jobs, 4 clients, pages of {pages.PAGE}",
             make=partial(pages.walking, jobs=jobs),
+            few=int(jobs == JOBS[0]),
         )
 
 
@@ -204,11 +223,24 @@ def _migrations() -> Iterator[Fault]:
     )
 
 
-def _both(*, name: str, what: str, times: int, make: Callable[[Arrange], Try]) -> Iterator[Fault]:
+def _both(
+    *, name: str, what: str, times: int, make: Callable[[Arrange], Try], tested: str = "embedded"
+) -> Iterator[Fault]:
+    """Give a fault in both arrangements; the tests make it in the one that is `tested`."""
     for arrangement, arrange in BOTH.items():
-        yield Fault(name=name, arrangement=arrangement, what=what, times=times, run=make(arrange))
+        yield Fault(
+            name=name,
+            arrangement=arrangement,
+            what=what,
+            times=times,
+            few=int(arrangement == tested),
+            run=make(arrange),
+        )
 
 
-def _databases(*, name: str, what: str, make: Callable[[Databases], Try]) -> Iterator[Fault]:
+def _databases(
+    *, name: str, what: str, make: Callable[[Databases], Try], few: int = 1
+) -> Iterator[Fault]:
     for database, opened in DATABASES.items():
-        yield Fault(name=name, arrangement=database, what=what, times=1, run=make(opened))
+        run = make(opened)
+        yield Fault(name=name, arrangement=database, what=what, times=1, few=few, run=run)

@@ -15,7 +15,8 @@ SHOWN = 8
 
 def line(row: Row) -> str:
     """Return a row for a terminal."""
-    return f"{row.key:34} {row.times:6} {verdict(row):>12}  {_measured(row.measured)}"
+    took = f"{row.seconds:4.0f} s"
+    return f"{row.key:34} {row.times:6} {verdict(row):>12} {took}  {_measured(row.measured)}"
 
 
 def verdict(row: Row) -> str:

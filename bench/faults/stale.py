@@ -1,16 +1,25 @@
 """SIGSTOP past the lease, then SIGCONT: a worker that comes back from the dead disturbs nobody."""
 
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
 from bench.faults import process
 from bench.faults.arrangement import Arrangement, stack
 from bench.faults.fault import Finding, Scope, Try
 from bench.faults.kills import passes
-from bench.faults.trial import LONG, check, reference, until_claimed, until_ended
+from bench.faults.trial import check, unswept, until_claimed, until_ended, usual
 from bench.faults.waiting import until
 
-REACH = 0.6
+REACH, QUICK_REACH = 0.6, 0.2
 """Share of an unbroken run's time within which a worker stops; the job must outlast the lease."""
+
+QUICK_LEASE: Mapping[str, Any] = {
+    "heartbeat_seconds": 0.3,
+    "lease_seconds": 1.5,
+    "reconcile_seconds": 0.5,
+}
+"""What suits the short job of the reduced form."""
 
 LEAVE_SECONDS = 15.0
 """How long a stale training process may live on: the grace, and a look at the database."""
@@ -20,15 +29,16 @@ def stopping(*, child_too: bool) -> Try:
     """Return what stops a worker of two past its lease, alone or with its training process."""
 
     def run(scope: Scope, finding: Finding) -> None:
-        expected = reference(LONG)
-        with stack(scope.folder, workers=2) as arrangement:
+        expected = usual(scope)
+        reach, lease = (QUICK_REACH, QUICK_LEASE) if scope.quick else (REACH, {})
+        with stack(scope.folder, workers=2, **lease) as arrangement:
             jobs = 0
             while finding.done < scope.times and jobs < 4 * scope.times:
                 jobs += 1
                 with finding.trial(f"job number {jobs}"):
-                    job_id = arrangement.submit(LONG)
+                    job_id = arrangement.submit(expected.spec)
                     fence = until_claimed(arrangement, job_id, 0)
-                    delay = scope.random.uniform(0, REACH * expected.seconds)
+                    delay = scope.random.uniform(0, reach * expected.seconds)
                     if fence is None or not passes(arrangement, job_id, delay):
                         continue
                     longer = scope.random.uniform(0, arrangement.settings.lease_seconds)
@@ -36,6 +46,7 @@ def stopping(*, child_too: bool) -> Try:
                     until_ended(arrangement, job_id)
                     finding.violations += check(arrangement, job_id, expected)
             finding.facts["jobs"] = jobs
+            finding.violations += unswept(arrangement)
 
     return run
 

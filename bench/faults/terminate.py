@@ -9,13 +9,13 @@ from bench.faults.fault import Finding, Scope, Try
 from bench.faults.history import read
 from bench.faults.kills import passes
 from bench.faults.trial import (
-    LONG,
     Reference,
     check,
     ended,
-    reference,
+    unswept,
     until_claimed,
     until_ended,
+    usual,
 )
 from bench.faults.waiting import until
 from service.contract import AttemptOutcome
@@ -44,7 +44,7 @@ def terminating(arrange: Arrange) -> Try:
     """Return what sends SIGTERM to a worker that trains, and sees where the next one goes on."""
 
     def run(scope: Scope, finding: Finding) -> None:
-        expected = reference(LONG)
+        expected = usual(scope)
         with arrange(scope.folder) as arrangement:
             jobs = 0
             while finding.done < scope.times and jobs < 4 * scope.times:
@@ -52,12 +52,13 @@ def terminating(arrange: Arrange) -> Try:
                 with finding.trial(f"job number {jobs}"):
                     _one_job(scope, finding, arrangement, expected)
             finding.facts["jobs"] = jobs
+            finding.violations += unswept(arrangement)
 
     return run
 
 
 def _one_job(scope: Scope, finding: Finding, arrangement: Arrangement, expected: Reference) -> None:
-    job_id = arrangement.submit(LONG)
+    job_id = arrangement.submit(expected.spec)
     handed: list[Handed] = []
     fence = until_claimed(arrangement, job_id, 0)
     for _ in range(min(MOST_PER_JOB, scope.times - finding.done)):

@@ -14,9 +14,11 @@ from sqlalchemy import select
 
 from bench.faults.arrangement import Arrangement, embedded
 from bench.faults.checker import violations
+from bench.faults.fault import Scope
 from bench.faults.history import read
 from bench.faults.outcome import Outcome, differences, outcome
-from bench.faults.waiting import until
+from bench.faults.records import unpublished
+from bench.faults.waiting import NotInTimeError, until
 from service.contract import FINAL_STATES, HELD_STATES, EventType, JobState
 from service.store.tables import Job, JobEvent
 
@@ -46,6 +48,9 @@ LONG: Spec = {
 CLAIM_SECONDS = 60.0
 """How long a job may wait for its next attempt: lease, reconciler and a start on a busy machine."""
 
+SWEEP_SECONDS = 15.0
+"""How long the sweeper, which looks every 2 s, may take to remove what nobody needs."""
+
 END_SECONDS = 180.0
 """How long a job may take from the last fault to its end."""
 
@@ -54,6 +59,7 @@ END_SECONDS = 180.0
 class Reference:
     """What a run came to that nobody disturbed."""
 
+    spec: Spec
     outcome: Outcome
     seconds: float
     """From its claim to its end."""
@@ -68,6 +74,11 @@ def reference(spec: Spec) -> Reference:
     return _reference(json.dumps(spec))
 
 
+def usual(scope: Scope) -> Reference:
+    """Return the reference of the job that most faults are made to: short in the tests."""
+    return reference(BRIEF if scope.quick else LONG)
+
+
 @cache
 def _reference(spec: str) -> Reference:
     with tempfile.TemporaryDirectory() as folder, embedded(Path(folder)) as arrangement:
@@ -80,7 +91,11 @@ def _reference(spec: str) -> Reference:
             raise ValueError(f"an undisturbed job must succeed, got {history.job.state}: {wrong}")
         at = {event.type: event.at for event in history.events}
         spent = at[EventType.SUCCEEDED] - at[EventType.CLAIMED]
-        return Reference(outcome=outcome(history, artifacts), seconds=spent.total_seconds())
+        return Reference(
+            spec=json.loads(spec),
+            outcome=outcome(history, artifacts),
+            seconds=spent.total_seconds(),
+        )
 
 
 def check(arrangement: Arrangement, job_id: uuid.UUID, expected: Reference) -> list[str]:
@@ -91,6 +106,23 @@ def check(arrangement: Arrangement, job_id: uuid.UUID, expected: Reference) -> l
     if history.job.error is not None:
         told.append(f"it says: {history.job.error}")
     return violations(history, artifacts) + [f"job {job_id}: {sentence}" for sentence in told]
+
+
+def unswept(arrangement: Arrangement) -> list[str]:
+    """Return what is left of files that no row names, once the sweeper has had its time."""
+    left: list[str] = []
+
+    def clean() -> bool:
+        artifacts = arrangement.settings.artifacts
+        jobs = [read(arrangement.database, uuid.UUID(each.name)) for each in artifacts.iterdir()]
+        left[:] = [file for history in jobs for file in unpublished(history, artifacts)]
+        return not left
+
+    try:
+        until(clean, "the sweeper is done", within_s=SWEEP_SECONDS, meanwhile=arrangement.revive)
+    except NotInTimeError:
+        return [f"what was never published must be swept, {len(left)} files were not: {left[:3]}"]
+    return []
 
 
 def ended(arrangement: Arrangement, job_id: uuid.UUID) -> bool:
