@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sqlalchemy import text
 
@@ -21,7 +22,7 @@ from bench.faults.trial import (
     until_ended,
     usual,
 )
-from bench.faults.waiting import GLANCE_S
+from bench.faults.waiting import GLANCE_S, until
 from service.contract import EventType
 from service.store.checkpoints import newest
 
@@ -34,6 +35,10 @@ MOST_PER_JOB = 8
 REACH = 0.5
 """Share of an undisturbed run's time, from the claim, within which a kill falls. Attempts go on
 where the one before was, so the later ones die late in the run."""
+
+
+CHECKPOINT_SECONDS = 60.0
+"""How long a job may take from its claim to its first checkpoint."""
 
 
 def worker(arrangement: Arrangement, job_id: uuid.UUID) -> bool:
@@ -52,17 +57,32 @@ def child(arrangement: Arrangement, job_id: uuid.UUID) -> bool:
 
 
 def child_and_checkpoint(arrangement: Arrangement, job_id: uuid.UUID) -> bool:
-    """Kill the training process of a job, and damage the newest checkpoint that it leaves."""
+    """Wait for a job's first checkpoint, kill its training process, and damage the newest one.
+
+    Raises:
+        NotInTimeError: there is none.
+    """
+    until(
+        lambda: _newest(arrangement, job_id) or ended(arrangement, job_id),
+        "a job has a checkpoint",
+        within_s=CHECKPOINT_SECONDS,
+        meanwhile=arrangement.revive,
+    )
     if not child(arrangement, job_id):
         return False
-    with arrangement.database.reading() as session:
-        kept = newest(session, job_id)
-    if kept:
-        path = arrangement.settings.artifacts / kept[0].storage_key
+    path = _newest(arrangement, job_id)
+    if path is not None:
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
     return True
+
+
+def _newest(arrangement: Arrangement, job_id: uuid.UUID) -> Path | None:
+    """Return the file of a job's newest checkpoint, if it has one."""
+    with arrangement.database.reading() as session:
+        kept = newest(session, job_id)
+        return arrangement.settings.artifacts / kept[0].storage_key if kept else None
 
 
 def killing(victim: Victim, arrange: Arrange) -> Try:

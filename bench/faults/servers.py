@@ -4,6 +4,8 @@ import time
 import uuid
 from datetime import UTC, datetime
 
+from sqlalchemy import func, select
+
 from bench.faults.arrangement import Arrangement, stack
 from bench.faults.databases import postgresql
 from bench.faults.fault import Finding, Scope
@@ -19,15 +21,17 @@ from bench.faults.trial import (
     until_ended,
     usual,
 )
+from bench.faults.waiting import until
+from service.store.tables import Worker
 
 RECOVERY_SECONDS = 5.0
 """Within the reconcile period and so much more a job is taken up. Source: issue 3."""
 
-POLL_SECONDS = 3600.0
-"""Workers do not look by themselves while Redis is tried: only a wake-up brings a job to them."""
+DOWN_SECONDS = (1.0, 20.0)
+"""How long Redis is away, at least and at most; a client that waits ever longer shows."""
 
-DOWN_SECONDS = (1.0, 6.0)
-"""How long Redis is away, at least and at most."""
+IDLE_SECONDS = 60.0
+"""How long a worker may take from the end of a job to having nothing to do."""
 
 
 def redis_flush(scope: Scope, finding: Finding) -> None:
@@ -35,10 +39,11 @@ def redis_flush(scope: Scope, finding: Finding) -> None:
     expected = reference(BRIEF)
     with (
         private_redis(scope.folder) as redis,
-        stack(scope.folder, broker=redis.url, poll_seconds=POLL_SECONDS) as arrangement,
+        stack(scope.folder, broker=redis.url) as arrangement,
     ):
         for number in range(scope.times):
             with finding.trial(f"flush number {number + 1}"):
+                _until_idle(arrangement, workers=1)
                 before = scope.random.random() < 0.5
                 if before:
                     redis.flush()
@@ -58,15 +63,17 @@ def redis_stop(scope: Scope, finding: Finding) -> None:
     expected = reference(BRIEF)
     with (
         private_redis(scope.folder) as redis,
-        stack(scope.folder, broker=redis.url, workers=2, poll_seconds=POLL_SECONDS) as arrangement,
+        stack(scope.folder, broker=redis.url, workers=2) as arrangement,
     ):
         for number in range(scope.times):
             with finding.trial(f"stop number {number + 1}"):
+                _until_idle(arrangement, workers=2)
                 running = arrangement.submit(BRIEF)
                 until_claimed(arrangement, running, 0)
                 redis.stop()
                 waiting = arrangement.submit(BRIEF)
-                time.sleep(scope.random.uniform(*DOWN_SECONDS))
+                most = DOWN_SECONDS[0] if scope.quick else DOWN_SECONDS[1]
+                time.sleep(scope.random.uniform(DOWN_SECONDS[0], most))
                 redis.start()
                 finding.done += 1
                 _taken_up(finding, arrangement, waiting, datetime.now(UTC))
@@ -103,6 +110,21 @@ def postgres_restart(scope: Scope, finding: Finding) -> None:
             finding.count("answers", sum(poller.answers.values()))
             finding.count("of them 503", poller.answers[503])
             finding.sample("away_s", poller.longest_away_s)
+
+
+def _until_idle(arrangement: Arrangement, workers: int) -> None:
+    """Wait until so many workers have nothing to do: one that is about to would need no wake-up.
+
+    Raises:
+        NotInTimeError: they always have.
+    """
+
+    def idle() -> bool:
+        with arrangement.database.reading() as session:
+            free = select(func.count()).select_from(Worker).where(Worker.job_id.is_(None))
+            return session.execute(free).scalar_one() == workers
+
+    until(idle, f"{workers} workers are idle", within_s=IDLE_SECONDS)
 
 
 def _taken_up(
