@@ -4,6 +4,7 @@ Ends with 1 if anything did not hold.
 """
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for fault in chosen:
             print(f"{fault.key:34} {fault.times:6}  {fault.what}")
         return 0
+    # Ended from outside, it still ends what it has started.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     rows = []
     for fault in chosen:
         times = options.times or (max(fault.few, 1) if options.quick else fault.times)

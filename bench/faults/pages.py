@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from statistics import median, quantiles
 from typing import Any
 
@@ -24,7 +25,8 @@ from service.store.tables import Job
 CLIENTS = 4
 PAGE = 50
 MOST_MS = 100.0
-"""The slowest page of a hundred. Source: issue 3."""
+"""The slowest page of a hundred. Source: issue 3. Not judged in the reduced form: the tests share
+the machine with each other."""
 
 FEW_JOBS = 1000
 """In the reduced form."""
@@ -58,7 +60,7 @@ def walking(databases: Databases, jobs: int) -> Try:
                 with ThreadPoolExecutor(CLIENTS) as pool:
                     walks = list(pool.map(_walk, [port] * CLIENTS))
                 finding.done += 1
-                _judge(finding, walks, stored)
+                _judge(finding, walks, stored, most_ms=inf if scope.quick else MOST_MS)
 
     return run
 
@@ -84,14 +86,16 @@ def wrong_walk(walk: Walk, stored: Sequence[str]) -> str | None:
     return f"a walk must see {len(stored)} jobs once and in order, saw {seen}, {missing} missing"
 
 
-def _judge(finding: Finding, walks: Sequence[Walk], stored: Sequence[str]) -> None:
+def _judge(
+    finding: Finding, walks: Sequence[Walk], stored: Sequence[str], *, most_ms: float
+) -> None:
     times = [each for walk in walks for each in walk.milliseconds]
     slowest = quantiles(times, n=100)[-1]
     finding.sample("p50_ms", median(times))
     finding.sample("p99_ms", slowest)
     finding.count("pages", len(times))
-    if slowest >= MOST_MS:
-        finding.violations.append(f"p99 must be below {MOST_MS:g} ms, got {slowest:.1f} ms")
+    if slowest >= most_ms:
+        finding.violations.append(f"p99 must be below {most_ms:g} ms, got {slowest:.1f} ms")
     finding.violations += [told for walk in walks if (told := wrong_walk(walk, stored))]
 
 

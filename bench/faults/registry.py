@@ -74,7 +74,7 @@ def _kills() -> Iterator[Fault]:
 
     yield from _both(
         name="damaged-checkpoint",
-        what="the same, with its newest checkpoint damaged",
+        what="kill -9 of the training process, its newest checkpoint damaged",
         times=15,
         make=lambda arrange: kills.killing(kills.child_and_checkpoint, arrange),
     )

@@ -149,7 +149,8 @@ def edited(edit: Callable[[list[Any]], object], name: str) -> Callable[[History]
     def change(history: History) -> History:
         rows = list(getattr(history, name))
         edit(rows)
-        return replace(history, **{name: rows})
+        changed: dict[str, Any] = {name: rows}
+        return replace(history, **changed)
 
     return change
 
