@@ -38,7 +38,7 @@ where the one before was, so the later ones die late in the run."""
 
 
 CHECKPOINT_SECONDS = 60.0
-"""How long a job may take from its claim to its first checkpoint."""
+"""How long an attempt may take from its claim to its first checkpoint."""
 
 
 def worker(arrangement: Arrangement, job_id: uuid.UUID) -> bool:
@@ -57,31 +57,32 @@ def child(arrangement: Arrangement, job_id: uuid.UUID) -> bool:
 
 
 def child_and_checkpoint(arrangement: Arrangement, job_id: uuid.UUID) -> bool:
-    """Wait for a job's first checkpoint, kill its training process, and damage the newest one.
+    """Wait for an attempt's first checkpoint, kill its process, and damage the newest one.
 
     Raises:
         NotInTimeError: there is none.
     """
+    fence = arrangement.job(job_id).fence
     until(
-        lambda: _newest(arrangement, job_id) or ended(arrangement, job_id),
-        "a job has a checkpoint",
+        lambda: _newest(arrangement, job_id, fence) or ended(arrangement, job_id),
+        f"attempt {fence} keeps a checkpoint",
         within_s=CHECKPOINT_SECONDS,
         meanwhile=arrangement.revive,
     )
     if not child(arrangement, job_id):
         return False
-    path = _newest(arrangement, job_id)
+    path = _newest(arrangement, job_id, fence)
     if path is not None:
         content = bytearray(path.read_bytes())
-        content[len(content) // 2] = (content[len(content) // 2] + 1) % 256  # twice mends nothing
+        content[len(content) // 2] ^= 1
         path.write_bytes(content)
     return True
 
 
-def _newest(arrangement: Arrangement, job_id: uuid.UUID) -> Path | None:
-    """Return the file of a job's newest checkpoint, if it has one."""
+def _newest(arrangement: Arrangement, job_id: uuid.UUID, fence: int) -> Path | None:
+    """Return the file of the newest checkpoint of a job if this attempt kept it."""
     with arrangement.database.reading() as session:
-        kept = newest(session, job_id)
+        kept = [row for row in newest(session, job_id)[:1] if row.fence == fence]
         return arrangement.settings.artifacts / kept[0].storage_key if kept else None
 
 
@@ -123,9 +124,9 @@ def kill_often(
     for delay in delays:
         if fence is None or not passes(arrangement, job_id, delay):
             return
-        killed_at = datetime.now(UTC)
         if not victim(arrangement, job_id):
             continue
+        killed_at = datetime.now(UTC)  # some victims are waited for first
         finding.done += 1
         fence = until_claimed(arrangement, job_id, fence)
         if fence is not None:

@@ -93,8 +93,8 @@ def _trains(arrangement: Arrangement, job_id: uuid.UUID, fence: int) -> bool:
 
     def begun() -> bool:
         with arrangement.database.reading() as session:
-            kept = newest(session, job_id)[:1]
-        return any(row.fence == fence for row in kept) or ended(arrangement, job_id)
+            trained = any(row.fence == fence for row in newest(session, job_id))
+        return trained or ended(arrangement, job_id)
 
     until(begun, f"attempt {fence} trains", within_s=BEGIN_SECONDS, meanwhile=arrangement.revive)
     return not ended(arrangement, job_id)

@@ -81,6 +81,8 @@ class Supervisor:
         self._command = tuple(command)
         self._lease = timedelta(seconds=settings.lease_seconds)
         self._one_at_a_time = threading.Lock()
+        self._telling = threading.Lock()
+        """Held while the worker's row is written: a beat must not say what a claim made untrue."""
         self._job_id: uuid.UUID | None = None
 
     def run_available(self, stop: threading.Event) -> int:
@@ -111,17 +113,17 @@ class Supervisor:
         Raises:
             SQLAlchemyError: the database is away.
         """
-        with self._database.writing() as session:
+        with self._telling, self._database.writing() as session:
             now = datetime.now(UTC)
             presence.beat(session, **self._myself, job_id=self._job_id, now=now)
 
     def _claim(self) -> Claim | None:
         now = datetime.now(UTC)
-        with self._database.writing() as session:
+        with self._telling, self._database.writing() as session:
             claim = claims.claim(session, **self._myself, now=now, lease=self._lease)
             if claim is None:
                 return None
-            self._job_id = claim.job_id  # before the commit: the beat that follows it must know
+            self._job_id = claim.job_id
             with failpoints.around("claim.worker"):
                 presence.beat(session, **self._myself, job_id=claim.job_id, now=now)
                 session.flush()
