@@ -42,8 +42,10 @@ def _hushed(net: Backbone, keep: Mapping[str, Tensor]) -> None:
 
 
 def _difference(one: Backbone, other: Backbone, images: Tensor) -> float:
+    """Return the largest difference of a logit, as a share of the largest one if that is > 1."""
     with torch.no_grad():
-        return float((one(images) - other(images)).abs().max())
+        ours, theirs = one(images), other(images)
+    return float((ours - theirs).abs().max() / max(1.0, float(theirs.abs().max())))
 
 
 def _outputs(net: Backbone, module: str, images: Tensor) -> Tensor:
