@@ -125,6 +125,8 @@ class Job(Base):
     space_needed: Mapped[int | None] = mapped_column(BigInteger)
     """Bytes that must be free before a job that was paused for want of room goes on."""
     progress: Mapped[dict[str, Any] | None]
+    findings: Mapped[dict[str, Any] | None]
+    """What the job found out beyond its models."""
     best_accuracy: Mapped[float | None]
     error: Mapped[str | None]
 
@@ -179,7 +181,10 @@ class Artifact(Base):
     """A file of a job. It exists for clients from `published_at` on, never before."""
 
     __tablename__ = "artifacts"
-    __table_args__ = (Index("ix_artifacts_job_id", "job_id"),)
+    __table_args__ = (
+        Index("ix_artifacts_job_id", "job_id"),
+        Index("ix_artifacts_job_id_title", "job_id", "title", unique=True),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     owner: Mapped[uuid.UUID]
@@ -187,11 +192,32 @@ class Artifact(Base):
     fence: Mapped[int]
     kind: Mapped[str] = mapped_column(String(32))
     format: Mapped[str] = mapped_column(String(32))
+    title: Mapped[str | None] = mapped_column(String(255))
+    """Its name within the job, e.g. "conv1-weights.png"; null for the checkpoint of a model."""
+    step: Mapped[int | None] = mapped_column(BigInteger)
+    """Step of the path that it belongs to; null for the checkpoint of a model."""
     storage_key: Mapped[str] = mapped_column(String(255), unique=True)
     sha256: Mapped[str] = mapped_column(String(64))
     bytes: Mapped[int] = mapped_column(BigInteger)
     published_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
+
+
+class Upload(Base):
+    """A file that a client sent, whole and checked. It lies outside the folders of the jobs."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (Index("ix_uploads_owner_id", "owner", "id"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    owner: Mapped[uuid.UUID]
+    name: Mapped[str | None] = mapped_column(String(255))
+    """What the client called it; only shown, never a path."""
+    sha256: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    storage_key: Mapped[str] = mapped_column(String(255), unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
 
 
 class Checkpoint(Base):
@@ -270,6 +296,8 @@ class PathLayer(Base):
     name: Mapped[str] = mapped_column(String(64))
     kind: Mapped[str] = mapped_column(String(16))
     growable: Mapped[bool]
+    structure: Mapped[str] = mapped_column(String(16), default="filter", server_default="filter")
+    """What enters the support as one: a `filter`, or an `element`, a single weight."""
 
 
 class PathStep(Base):
@@ -286,6 +314,8 @@ class PathStep(Base):
     loss: Mapped[float]
     train_accuracy: Mapped[float]
     validation_accuracy: Mapped[float]
+    support_accuracy: Mapped[float | None]
+    """Validation accuracy of the weights on the support alone, 0 to 1."""
     learning_rate: Mapped[float]
     params: Mapped[int] = mapped_column(BigInteger)
     macs: Mapped[int] = mapped_column(BigInteger)

@@ -9,6 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 import migrations
+from bench.faults.migrations import changed, content, fill
 from migrations.revision import HEAD
 from migrations.run import current, downgrade, head, upgrade
 from service.store.database import Database
@@ -91,6 +92,21 @@ def test_upgrading_twice_keeps_what_is_stored(bare: Database) -> None:
     upgrade(bare)
     with bare.engine.connect() as connection:
         assert connection.execute(text("SELECT host FROM workers")).scalars().all() == ["here"]
+
+
+def test_rows_of_the_version_before_survive_up_and_down(bare: Database) -> None:
+    upgrade(bare, "0002")
+    fill(bare)
+    before = content(bare)
+
+    upgrade(bare, "0003")
+    after = content(bare)
+    downgrade(bare, "0002")
+
+    assert changed("up by one", before, after) == []
+    assert {row["structure"] for row in after["path_layers"]} == {"filter"}
+    assert {row["title"] for row in after["artifacts"]} == {None}
+    assert content(bare) == before
 
 
 def test_migrating_from_several_places_at_once_succeeds_everywhere(bare: Database) -> None:
