@@ -22,8 +22,9 @@ from worker.training.config import (
     TuneConfig,
 )
 from worker.training.keeper import FileLedger, Keeper, Point
-from worker.training.recipes.begin import couple
+from worker.training.recipes.conduct import Surroundings
 from worker.training.recipes.grow import grow
+from worker.training.recipes.twin import couple
 from worker.training.recorder import RunList
 from worker.training.state import State, describe_optimizer, optimizer_tensors, prefixed
 
@@ -59,13 +60,13 @@ def _run_s(*, keep: bool) -> float:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "1"
         keeper = Keeper(output, FileLedger(Path(folder) / "ledger.json"), every=1000)
-        result = grow(
-            RUN,
+        around = Surroundings(
             directories=[],
             output=output,
             recorder=RunList(),
             keeper=keeper if keep else None,
         )
+        result = grow(RUN, around)
     return result.seconds
 
 

@@ -26,7 +26,9 @@ from worker.training.data.sources import SOURCES
 from worker.training.device import resolve
 from worker.training.recipes.begin import start_widths
 from worker.training.recipes.budget import BACKWARD
-from worker.training.recipes.grow import GrowResult, grow
+from worker.training.recipes.conduct import Surroundings
+from worker.training.recipes.grow import grow
+from worker.training.recipes.result import Result
 from worker.training.recorder import ModelRecord, ProgressRecord, RunList
 from worker.training.suit import suited
 
@@ -64,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     directories = options.data_dir or DATA_DIRECTORIES
     with TemporaryDirectory() as folder:
         output = options.output or Path(folder)
-        result = grow(config, directories=directories, output=output, recorder=report)
+        result = grow(config, Surroundings(directories=directories, output=output, recorder=report))
         standard = _standard_cost(result.members[0])
     rows = rounds(report, config.optim.batch)
     models = family(report, result, standard[1])
@@ -115,7 +117,7 @@ def rounds(report: RunList, batch: int) -> list[dict[str, Any]]:
     return rows
 
 
-def family(report: RunList, result: GrowResult, standard_macs: int) -> list[dict[str, Any]]:
+def family(report: RunList, result: Result, standard_macs: int) -> list[dict[str, Any]]:
     """Return a row a member: its cost, its part of the standard network's MACs, its accuracies."""
     return [
         {

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from worker.training.command import DATA_DIRECTORIES
 from worker.training.config import SEEDS, GrowConfig
+from worker.training.recipes.conduct import Surroundings
 from worker.training.recipes.grow import grow
 from worker.training.recorder import RunList
 from worker.training.suit import suited
@@ -63,7 +64,8 @@ def _config(options: argparse.Namespace, growth: dict[str, str], number: int) ->
 def _run(config: GrowConfig) -> tuple[float, float, int]:
     """Return the accuracies of the last grown member and of the tuned one, and its MACs."""
     with TemporaryDirectory() as folder:
-        result = grow(config, directories=DATA_DIRECTORIES, output=Path(folder), recorder=RunList())
+        around = Surroundings(directories=DATA_DIRECTORIES, output=Path(folder), recorder=RunList())
+        result = grow(config, around)
     grown = [member for member in result.members if member.kind == "grown"][-1]
     tuned = next(member for member in result.members if member.kind == "tuned")
     return grown.validation_accuracy, tuned.validation_accuracy, tuned.macs

@@ -19,8 +19,8 @@ WORKER_ENTRY_POINTS = "slbi.worker"
 LOCAL_OWNER = uuid.UUID(int=0)
 """Owner of what is asked without a key, which only a loopback address allows."""
 
-ModelKind = Literal["grown", "pruned", "tuned"]
-"""How a member of the family came about: at the end of a round, sliced to its support, or tuned."""
+ModelKind = Literal["grown", "trained", "pruned", "masked", "tuned", "ticket", "random", "dense"]
+"""How a member of the family came about. Source: worker/training/recorder.py."""
 
 LARGEST = 2**63 - 1
 """Largest whole number that the databases store."""

@@ -34,9 +34,11 @@ def upgrade() -> None:
     op.add_column("path_layers", structure)
     op.add_column("path_steps", sa.Column("support_accuracy", sa.Double()))
     op.add_column("jobs", sa.Column("findings", sa.JSON()))
+    op.add_column("models", sa.Column("dataset", sa.String(64)))
 
 
 def downgrade() -> None:
+    op.drop_column("models", "dataset")
     op.drop_column("jobs", "findings")
     op.drop_column("path_steps", "support_accuracy")
     op.drop_column("path_layers", "structure")

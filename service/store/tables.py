@@ -262,6 +262,8 @@ class Model(Base):
     round: Mapped[int]
     kind: Mapped[str] = mapped_column(String(16))
     origin: Mapped[str] = mapped_column(String(64))
+    dataset: Mapped[str | None] = mapped_column(String(64))
+    """Data set whose classes it tells apart, where it is not the job's own."""
     widths: Mapped[dict[str, Any]]
     params: Mapped[int] = mapped_column(BigInteger)
     macs: Mapped[int] = mapped_column(BigInteger)

@@ -39,6 +39,32 @@ def masked(net: Backbone, keep: Mapping[str, Tensor], *, silent: bool = False) -
     return result
 
 
+def filter_masks(net: Backbone, keep: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what must stay zero so that filters which are not kept stay silent.
+
+    Args:
+        net: the network.
+        keep: group -> (O,) bool; a group that is not named is free.
+
+    Returns:
+        Parameter -> bool, (O, 1, ...), True where it is free, for every parameter with a row a
+        filter: weights, biases, and the scales and shifts of norms. A group of which nothing would
+        be left keeps its filter of the largest norm.
+
+    Raises:
+        ValueError: an unknown group, or a mask that is not (O,) bool.
+    """
+    selected = settled(net, keep).selected
+    masks = {}
+    for group in net.coupling().groups:
+        if group.name in keep:
+            for name in _rows(group, silent=True):
+                parameter = net.get_parameter(name)
+                shape = (-1, *(1 for _ in parameter.shape[1:]))
+                masks[name] = selected[group.name].view(shape)
+    return masks
+
+
 def _rows(group: FilterGroup, *, silent: bool) -> tuple[str, ...]:
     """Return the parameters whose rows a mask sets to zero."""
     if not silent:

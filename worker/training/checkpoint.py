@@ -17,8 +17,8 @@ The network takes (pixel / peak - mean) / deviation, channel by channel, see "no
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class Description:
     dataset: str
     normalisation: Normalisation
     kind: str
-    """grown, pruned or tuned."""
+    """How it came about, see `worker.training.recorder.ModelKind`."""
     origin: str
     """What the member is, for people."""
     step: int
@@ -67,6 +67,9 @@ class Description:
     """validation_accuracy (0 to 1), latency_ms, params, macs."""
     config: Mapping[str, Any]
     """The whole config of the run."""
+    entry: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Group -> for every filter the epoch at which it was first selected, -1 for never; groups that
+    nothing selected are left out."""
     format: int = FORMAT
 
 
@@ -111,6 +114,19 @@ def load(path: Path, device: torch.device | str = "cpu") -> tuple[Backbone, Desc
     return net.to(device).eval(), description
 
 
+def described(path: Path) -> bool:
+    """Return whether a safetensors file describes itself, as `save` has it.
+
+    Raises:
+        CheckpointError: the file is no safetensors file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _KEY in (file.metadata() or {})
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} must be a safetensors file: {error}") from error
+
+
 def _read_description(path: Path, text: str | None) -> Description:
     try:
         about = json.loads(text or "null")
@@ -119,8 +135,9 @@ def _read_description(path: Path, text: str | None) -> Description:
     version = about.get("format") if isinstance(about, dict) else None
     if version != FORMAT:
         raise CheckpointError(f"{path} must be of format {FORMAT}, got {version!r}")
-    names = {field.name for field in fields(Description)}
-    missing, surplus = sorted(names - set(about)), sorted(set(about) - names)
+    needed = {each.name for each in fields(Description) if each.default_factory is MISSING}
+    known = {each.name for each in fields(Description)}
+    missing, surplus = sorted(needed - set(about)), sorted(set(about) - known)
     if missing or surplus:
         told = [*(f"{name} missing" for name in missing), *(f"{name} surplus" for name in surplus)]
         raise CheckpointError(f"{path} must describe itself as format {FORMAT}: {', '.join(told)}")

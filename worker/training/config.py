@@ -1,34 +1,15 @@
 """What a run is given: every setting with its meaning, unit, range and one default."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from worker.training.ranges import one_of, whole, within
 
 SEEDS = ("random", "orthogonal", "gradmax")
 SCHEDULES = ("cosine", "step", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
-
-
-def _within(name: str, value: float, low: float, high: float, *, above: bool = False) -> None:
-    """Refuse a value outside [low, high], or outside (low, high] if `above`."""
-    if not (low < value <= high if above else low <= value <= high):
-        raise ValueError(f"{name} must be in {'(' if above else '['}{low}, {high}], got {value!r}")
-
-
-def _whole(name: str, value: float, low: int, high: int | None = None) -> None:
-    """Refuse a value outside [low, high], or below low if there is no high, and any fraction."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{name} must be a whole number, got {value!r}")  # noqa: TRY004 - a setting is wrong, not the call
-    if high is not None:
-        _within(name, value, low, high)
-    elif value < low:
-        raise ValueError(f"{name} must be >= {low}, got {value!r}")
-
-
-def _one_of(name: str, value: str, known: Collection[str]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +26,9 @@ class DataConfig:
     """Vary the training images as suits the data set."""
 
     def __post_init__(self) -> None:
-        _within("validation", self.validation, 0.0, 0.5, above=True)
+        within("validation", self.validation, 0.0, 0.5, above=True)
         if self.image_size is not None:
-            _whole("image_size", self.image_size, 8, 224)
+            whole("image_size", self.image_size, 8, 224)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,13 +50,13 @@ class OptimConfig:
     """Coupling of a weight and its twin, (0, 1e6]; auto solves for it from the steps of a round."""
 
     def __post_init__(self) -> None:
-        _whole("batch", self.batch, 2, 8192)
-        _within("learning_rate", self.learning_rate, 0, 10, above=True)
-        _within("momentum", self.momentum, 0, 0.9999)
-        _within("weight_decay", self.weight_decay, 0, 1)
-        _within("kappa", self.kappa, 0, 1000, above=True)
+        whole("batch", self.batch, 2, 8192)
+        within("learning_rate", self.learning_rate, 0, 10, above=True)
+        within("momentum", self.momentum, 0, 0.9999)
+        within("weight_decay", self.weight_decay, 0, 1)
+        within("kappa", self.kappa, 0, 1000, above=True)
         if self.mu != "auto":
-            _within("mu", self.mu, 0, 1e6, above=True)
+            within("mu", self.mu, 0, 1e6, above=True)
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, got 0.0")
 
@@ -119,27 +100,27 @@ class GrowthConfig:
     def __post_init__(self) -> None:
         starts = self.start if isinstance(self.start, Mapping) else {"": self.start}
         for group, width in starts.items():
-            _whole(f"start{group and '.' + group}", width, 1, 4096)
+            whole(f"start{group and '.' + group}", width, 1, 4096)
         levels = self.threshold if isinstance(self.threshold, Mapping) else {"": self.threshold}
         for group, level in levels.items():
-            _within(f"threshold{group and '.' + group}", level, 0, 1, above=True)
-        _whole("round_epochs", self.round_epochs, 1, 1000)
-        _whole("max_rounds", self.max_rounds, 1, 1000)
-        _within("ratio", self.ratio, 1, 10)
-        _whole("minimum", self.minimum, 1, 1024)
-        _whole("multiple", self.multiple, 1, 256)
-        _one_of("seed", self.seed, SEEDS)
-        _one_of("mode", self.mode, ("carry", "restart"))
+            within(f"threshold{group and '.' + group}", level, 0, 1, above=True)
+        whole("round_epochs", self.round_epochs, 1, 1000)
+        whole("max_rounds", self.max_rounds, 1, 1000)
+        within("ratio", self.ratio, 1, 10)
+        whole("minimum", self.minimum, 1, 1024)
+        whole("multiple", self.multiple, 1, 256)
+        one_of("seed", self.seed, SEEDS)
+        one_of("mode", self.mode, ("carry", "restart"))
         self._check_caps()
 
     def _check_caps(self) -> None:
         if self.max_width is not None:
-            _whole("max_width", self.max_width, 1, 65536)
+            whole("max_width", self.max_width, 1, 65536)
         caps = ("max_params", "max_macs", "max_epochs", "max_training_macs")
         for name in caps:
             cap: int | None = getattr(self, name)
             if cap is not None:
-                _whole(name, cap, 1)
+                whole(name, cap, 1)
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ValueError(f"max_seconds must be > 0, got {self.max_seconds!r}")
 
@@ -156,9 +137,9 @@ class TuneConfig:
     """Epochs of tuning of the network that the last round's support left, 0 to 10000."""
 
     def __post_init__(self) -> None:
-        _whole("tune epochs", self.epochs, 0, 10000)
-        _whole("tune pruned_epochs", self.pruned_epochs, 0, 10000)
-        _one_of("tune schedule", self.schedule, SCHEDULES)
+        whole("tune epochs", self.epochs, 0, 10000)
+        whole("tune pruned_epochs", self.pruned_epochs, 0, 10000)
+        one_of("tune schedule", self.schedule, SCHEDULES)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,11 +156,11 @@ class ComputeConfig:
     """CPU threads, 1 to 1024; None leaves torch's own number."""
 
     def __post_init__(self) -> None:
-        _one_of("device", self.device, DEVICES)
-        _one_of("precision", self.precision, PRECISIONS)
-        _whole("seed", self.seed, 0, 2**63 - 1)
+        one_of("device", self.device, DEVICES)
+        one_of("precision", self.precision, PRECISIONS)
+        whole("seed", self.seed, 0, 2**63 - 1)
         if self.threads is not None:
-            _whole("threads", self.threads, 1, 1024)
+            whole("threads", self.threads, 1, 1024)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

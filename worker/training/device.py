@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from worker.training.config import ComputeConfig
 
-Purpose = Literal["weights", "split", "order", "augment", "growth", "optimizer", "recalibrate"]
+Purpose = Literal[
+    "weights", "split", "order", "augment", "growth", "optimizer", "recalibrate", "rival",
+    "transfer", "picture",
+]  # fmt: skip
 """What random numbers are for. Each purpose draws from a generator of its own, so that e.g. a
 change of augmentation leaves the initial weights as they were."""
 

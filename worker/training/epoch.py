@@ -73,6 +73,7 @@ def train_epoch(
     compute: Compute,
     tally: Tally,
     between: Callable[[], None] = lambda: None,
+    after: Callable[[], None] = lambda: None,
     first: int = 0,
 ) -> Outcome:
     """Train a network for one epoch, or what is left of it, in place.
@@ -85,6 +86,7 @@ def train_epoch(
         compute: device and precision.
         tally: what the steps before gave; this one's are added.
         between: called before every step, when everything is as the step before left it.
+        after: called after every step of the optimizer, to put right what must not move.
         first: number of the epoch's first step, for messages.
 
     Returns:
@@ -109,6 +111,7 @@ def train_epoch(
             loss = F.cross_entropy(logits.float(), labels)
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimizer.step()
+            after()
             tally.add(loss.detach() * len(labels), logits.detach(), labels)
             if index % _LOOK == _LOOK - 1 or index == len(rates) - 1:
                 tally.check(first + index + 1, rate)

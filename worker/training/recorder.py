@@ -7,8 +7,10 @@ from typing import Literal, Protocol
 
 from slbi.structure.path import PathList, Phase, Recorder
 
-ModelKind = Literal["grown", "pruned", "tuned"]
-"""How a member of the family came about: at the end of a round, sliced to its support, or tuned."""
+ModelKind = Literal["grown", "trained", "pruned", "masked", "tuned", "ticket", "random", "dense"]
+"""How a member of the family came about: at the end of a round of growth, or of a training with
+twins; sliced to its support, or put under a mask; tuned behind that; trained from early weights
+under a mask, and the rivals of that, under the same mask from random weights or without a mask."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +49,8 @@ class ModelRecord:
     """Median forward of one image on the run's device, ms."""
     checkpoint: Path
     """The safetensors file, see `worker.training.checkpoint`."""
+    dataset: str | None = None
+    """Data set whose classes it tells apart, where it is not the run's own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

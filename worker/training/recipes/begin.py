@@ -1,28 +1,15 @@
-"""What a run begins with: the first network, its optimizer, and the scale between them."""
+"""What a run of growth begins with: its first widths, its thresholds, its layers."""
 
-import math
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-import torch
-from torch.nn import Parameter
 
 from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
-from slbi.optim.optimizer import SLBI
-from slbi.optim.scale import auto_mu
-from slbi.optim.shrink import group_norms
 from slbi.structure.path import LayerRecord
-from worker.training.config import GrowthConfig, OptimConfig
+from worker.training.config import GrowthConfig
 from worker.training.recipes.budget import Budget
 
 DEFAULT_THRESHOLD = 0.8
 """Fill of groups that a table of thresholds leaves out. Source: docs/method.md, "Growth"."""
-
-
-ENTRY = 2 / 3
-"""Share of a round after which a filter that keeps its initial norm enters the support. Below 0.58
-even idle filters enter within a round, at 1 hardly any filter does (VGG-11 on digits)."""
 
 
 def start_widths(config: GrowthConfig, groups: Iterable[str]) -> Widths:
@@ -88,69 +75,6 @@ def path_layers(net: Backbone) -> tuple[LayerRecord, ...]:
         LayerRecord(index=index, name=group.name, kind=group.kind, growable=True)
         for index, group in enumerate(net.coupling().groups)
     )
-
-
-def couple(net: Backbone, config: OptimConfig, *, steps: int) -> SLBI:
-    """Return the optimizer of a fresh network.
-
-    The weights that make the filters of a group have a twin, by filter. The classifier, biases and
-    norms have none.
-
-    Args:
-        net: a network with its initial weights.
-        config: the settings of the optimizer.
-        steps: of a round; mu = "auto" is solved for them.
-    """
-    producing = {name for group in net.coupling().groups for name in group.tensors("producer")}
-    filters: list[Parameter] = []
-    plain: list[Parameter] = []
-    for name, parameter in net.named_parameters():
-        (filters if name in producing and parameter.ndim > 1 else plain).append(parameter)
-    groups: list[dict[str, Any]] = [
-        {"params": filters, "structure": "filter"},
-        {"params": plain, "structure": None},
-    ]
-    mu = solve_mu(filters, config.learning_rate, steps) if config.mu == "auto" else config.mu
-    return SLBI(
-        groups,
-        lr=config.learning_rate,
-        kappa=config.kappa,
-        mu=mu,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        nesterov=config.nesterov,
-    )
-
-
-def plain(net: Backbone, config: OptimConfig) -> SLBI:
-    """Return an optimizer of the same settings under which nothing has a twin."""
-    return SLBI(
-        net.parameters(),
-        lr=config.learning_rate,
-        kappa=config.kappa,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        nesterov=config.nesterov,
-    )
-
-
-def solve_mu(weights: Iterable[Parameter], learning_rate: float, steps: int) -> float:
-    """Return the mu under which a filter that keeps its initial norm n enters within a round.
-
-    It enters after the share `ENTRY` of the round. The coupling pulls at every filter meanwhile: of
-    one that the loss does not hold up, Z reaches at kappa 1 only n (1 - exp(-1 / (ENTRY n))) in a
-    round, and less at a larger kappa. For the initial norm of all backbones, n = 1.4, that is 0.92,
-    below the threshold 1; so what a round selects is what the loss has held up.
-
-    Args:
-        weights: of rank 2 or more, with their initial values.
-        learning_rate: of the round.
-        steps: of the round.
-
-    Source: docs/method.md, "Scale".
-    """
-    norms = torch.cat([group_norms(weight.detach(), "filter").flatten() for weight in weights])
-    return auto_mu(learning_rate, math.ceil(ENTRY * steps), float(norms.mean()))
 
 
 def _check_groups(name: str, table: Mapping[str, object], known: tuple[str, ...]) -> None:

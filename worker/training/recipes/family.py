@@ -1,11 +1,11 @@
 """The members of a run's family: written as they come about, tested together at the end."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from slbi.nets.backbone import Backbone
 from slbi.pruning.recalibrate import recalibrate
@@ -13,9 +13,7 @@ from slbi.pruning.slice import slice_filters
 from worker.training.checkpoint import Description, load, save
 from worker.training.count import latency_ms
 from worker.training.data.batches import evaluation_batches
-from worker.training.data.formats import Part
-from worker.training.data.load import Data
-from worker.training.device import Compute, convolutions
+from worker.training.device import convolutions
 from worker.training.epoch import evaluate
 from worker.training.files import Mark, unmarked
 from worker.training.recipes.run import Cut, Run, Support
@@ -23,6 +21,9 @@ from worker.training.recorder import ModelKind, ModelRecord, TestRecord
 
 MEASURED = 8192
 """Images that a network's norms are measured on at most: they settle a mean to about 1 percent."""
+
+TESTED = "tested"
+"""Note of a run: what its members of earlier data sets reached on their test images."""
 
 _BATCH = 128  # of these images; BatchNorm's statistics are cumulative means over such batches
 
@@ -48,7 +49,16 @@ class Family:
     mark: Mark = unmarked
     """Called around each step of writing a file."""
 
-    def add(self, run: Run, net: Backbone, kind: ModelKind, origin: str, accuracy: float) -> None:
+    def add(
+        self,
+        run: Run,
+        net: Backbone,
+        kind: ModelKind,
+        origin: str,
+        accuracy: float,
+        *,
+        kept: Support | None = None,
+    ) -> None:
         """Write a member's checkpoint, then report it.
 
         Args:
@@ -57,6 +67,7 @@ class Family:
             kind: how it came about.
             origin: what it is, for people.
             accuracy: on the validation split, 0 to 1.
+            kept: which filters of the network that the path follows it has; None is all.
         """
         params, macs = net.cost()
         elapsed_ms = latency_ms(net, run.compute)
@@ -82,6 +93,7 @@ class Family:
             step=run.step,
             metrics=metrics,
             config=self.config,
+            entry=run.entries(kept),
         )
         save(path, net, description, mark=self.mark)
         record = ModelRecord(
@@ -95,6 +107,7 @@ class Family:
             validation_accuracy=accuracy,
             latency_ms=elapsed_ms,
             checkpoint=path,
+            dataset=run.data.name if run.transferred else None,
         )
         run.members.append(record)
         run.recorder.model(record)
@@ -105,21 +118,24 @@ class Family:
         In the middle of training the running statistics lag behind the weights, by so much in a
         short epoch that they hide how good the network is. The passes count as training.
         """
-        everything = {
-            group: torch.ones(width, dtype=torch.bool) for group, width in run.net.widths.items()
+        return self.cut(run, everywhere(run.net)).net
+
+    def sliced(self, run: Run, support: Support) -> Cut:
+        """Return the run's network without its unselected filters; a group keeps one at least."""
+        cut = slice_filters(run.net, None, support)
+        run.compute.place(cut.net)
+        kept = {
+            group: torch.zeros(width, dtype=torch.bool).index_fill(0, cut.kept[group].cpu(), 1)
+            for group, width in run.net.widths.items()
         }
-        return self.cut(run, everything).net
+        return Cut(net=cut.net, kept=kept)
 
     def cut(self, run: Run, support: Support) -> Cut:
-        """Return the run's network without its unselected filters, its norms measured anew.
-
-        A group keeps one filter at least. The passes count as training.
-        """
-        cut = slice_filters(run.net, None, support)
+        """Return what `sliced` does, its norms measured anew. The passes count as training."""
+        cut = self.sliced(run, support)
         net = cut.net
-        run.compute.place(net)
         part = run.data.train
-        count = run.budget.measured
+        count = measured(len(part))
         rows = torch.randperm(len(part), generator=run.draws["recalibrate"])[:count].to(
             part.labels.device
         )
@@ -128,22 +144,32 @@ class Family:
         with convolutions(net, run.compute), run.compute.autocast():
             recalibrate(net, images)
         run.training_macs += net.cost()[1] * count
-        kept = {
-            group: torch.zeros(width, dtype=torch.bool).index_fill(0, cut.kept[group].cpu(), 1)
-            for group, width in run.net.widths.items()
-        }
-        return Cut(net=net, kept=kept)
+        return cut
 
 
-def on_test_split(
-    members: Sequence[ModelRecord], part: Part, data: Data, compute: Compute
-) -> tuple[TestRecord, ...]:
-    """Return the accuracy of every member on the test images, each from its checkpoint."""
-    part = part.to(compute.device)
-    results = []
-    for index, member in enumerate(members):
+def everywhere(net: Backbone) -> dict[str, Tensor]:
+    """Return a mask that keeps every filter of every group."""
+    return {group: torch.ones(width, dtype=torch.bool) for group, width in net.widths.items()}
+
+
+def on_test_split(run: Run) -> tuple[TestRecord, ...]:
+    """Return the accuracy of the members on the test images, each from its checkpoint.
+
+    Those of the data set that the run is at are tested; what others were tested on before stands in
+    the run's notes.
+    """
+    part = run.data.test.read().to(run.compute.device)
+    earlier = run.notes.get(TESTED, [])
+    results = [TestRecord(**told) for told in earlier]
+    for index, member in enumerate(run.members[len(earlier) :], len(earlier)):
         net, _ = load(member.checkpoint)
-        compute.place(net)
-        outcome = evaluate(net, evaluation_batches(part, data.normalisation), compute)
+        run.compute.place(net)
+        batches = evaluation_batches(part, run.data.normalisation)
+        outcome = evaluate(net, batches, run.compute)
         results.append(TestRecord(model=index, accuracy=outcome.accuracy))
     return tuple(results)
+
+
+def leave_data(run: Run) -> None:
+    """Test the members before the run goes over to another data set, in place of its notes."""
+    run.notes[TESTED] = [asdict(result) for result in on_test_split(run)]

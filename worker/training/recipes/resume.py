@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from worker.training.data.load import Data
@@ -26,7 +27,7 @@ from worker.training.state import (
 
 _COUNTERS = (
     *("step", "epoch", "epochs", "growth_epochs", "round", "training_macs", "accuracy"),
-    *("phase", "phase_epoch", "end", "spent_s"),
+    *("phase", "phase_epoch", "end", "spent_s", "transferred"),
 )
 """Fields of a run that JSON says as they are."""
 
@@ -55,6 +56,9 @@ def capture(run: Run, *, config: Mapping[str, Any], output: Path) -> State:
         **prefixed("optimizer", optimizer_tensors(run.optimizer, run.net)),
         **prefixed("draw", draws(run.draws)),
         **prefixed("batches", run.batches.state()),
+        **prefixed("mask", run.masks),
+        **prefixed("memory", run.memory),
+        **prefixed("order", _short(run.order.state_dict())),
         "tally.loss": run.tally.loss,
         "tally.right": run.tally.right,
     }
@@ -69,6 +73,7 @@ def capture(run: Run, *, config: Mapping[str, Any], output: Path) -> State:
         "widths": dict(run.net.widths),
         "optimizer": describe_optimizer(run.optimizer, run.net),
         "members": [_told(member, output) for member in run.members],
+        "notes": run.notes,
         "cut": None,
     }
     if run.cut is not None and run.phase != "grow":  # in growth, that of a round before
@@ -111,9 +116,20 @@ def restore(run: Run, state: State, *, config: Mapping[str, Any], output: Path) 
     run.tally.loss.copy_(state.tensors["tally.loss"])
     run.tally.right.copy_(state.tensors["tally.right"])
     run.tally.count = about["tally_count"]
+    run.masks = state.below("mask")
+    run.memory = state.below("memory")
+    run.notes = dict(about["notes"])
+    run.order.load_state_dict(
+        {name: entry.to(torch.int64) for name, entry in state.below("order").items()}
+    )
     run.batches.restore(state.below("batches"), about["position"])
     restore_draws(run.draws, state.below("draw"))
     run.kept_at = (run.steps, run.round, run.phase)
+
+
+def _short(entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return entry epochs in four bytes each: where single weights enter, there are millions."""
+    return {name: entry.to(torch.int32) for name, entry in entries.items()}
 
 
 def members_there(state: State, output: Path) -> bool:

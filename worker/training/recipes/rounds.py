@@ -12,12 +12,13 @@ from slbi.structure.path import GrowthRecord
 from worker.training.config import GrowConfig
 from worker.training.device import convolutions
 from worker.training.recipes.begin import DEFAULT_THRESHOLD, start_widths, thresholds, widest
+from worker.training.recipes.budget import Budget
 from worker.training.recipes.family import Family
 from worker.training.recipes.planting import planting
 from worker.training.recipes.run import Cut, Run
 
 
-def grow_rounds(config: GrowConfig, run: Run, family: Family) -> None:
+def grow_rounds(config: GrowConfig, run: Run, family: Family, budget: Budget) -> None:
     """Run the rounds that are left, in place of `run`, which enters the tuning at their end.
 
     Between the last step of a round and the first of the next one nothing is kept: an attempt that
@@ -27,26 +28,27 @@ def grow_rounds(config: GrowConfig, run: Run, family: Family) -> None:
         config: what to do.
         run: anywhere in a round.
         family: writes two members a round.
+        budget: what the run may spend.
     """
     while run.end is None:
-        refusal = _round(config, run)
+        refusal = _round(config, run, budget)
         run.cut = _add_round(run, family)
         if refusal is None and run.round == config.growth.max_rounds - 1:
             refusal = f"max_rounds: {config.growth.max_rounds} rounds are done"
-        refusal = refusal or run.budget.late(run.clock() - run.begun) or run.refusal()
-        run.end = refusal or _grow(config, run)
+        refusal = refusal or budget.late(run.clock() - run.begun) or _refusal(run, budget)
+        run.end = refusal or _grow(config, run, budget)
         if run.end is not None:
             run.enter("tune")
 
 
-def _grow(config: GrowConfig, run: Run) -> str | None:
+def _grow(config: GrowConfig, run: Run, budget: Budget) -> str | None:
     """Widen what asks for it and may be, in place; return why nothing was, None if something."""
     filled = fills(run.optimizer, run.net)
     levels = thresholds(config.growth, run.net.widths)
     asking = due(filled, DEFAULT_THRESHOLD, levels)
     if not asking:
         return "no layer's fill reached its threshold"
-    wider = _plan(config, run, asking)
+    wider = _plan(config, run, asking, budget)
     if not wider.changes:
         return "; ".join(f"{refused.group}: {refused.reason}" for refused in wider.refused)
     run.recorder.growth(_records(run, wider, filled, levels))
@@ -56,14 +58,19 @@ def _grow(config: GrowConfig, run: Run) -> str | None:
     return None
 
 
-def _round(config: GrowConfig, run: Run) -> str | None:
+def _round(config: GrowConfig, run: Run, budget: Budget) -> str | None:
     """Train for what is left of a round, in place; return why it ended early, if it did."""
     while run.phase_epoch < config.growth.round_epochs:
-        if not run.batches.position and (refusal := run.refusal()) is not None:
+        if not run.batches.position and (refusal := _refusal(run, budget)) is not None:
             return refusal
         steps = [config.optim.learning_rate] * len(run.batches)
         run.train(steps, run.selected)
     return None
+
+
+def _refusal(run: Run, budget: Budget) -> str | None:
+    """Return why no further epoch of growth may begin, None if one may."""
+    return budget.refusal(epochs=run.growth_epochs, macs=run.net.cost()[1], spent=run.training_macs)
 
 
 def _add_round(run: Run, family: Family) -> Cut:
@@ -75,11 +82,13 @@ def _add_round(run: Run, family: Family) -> Cut:
     whole = family.settled(run)
     family.add(run, whole, "grown", f"round {run.round}", run.validate(whole))
     cut = family.cut(run, run.selected())
-    family.add(run, cut.net, "pruned", f"round {run.round}, support", run.validate(cut.net))
+    accuracy = run.validate(cut.net)
+    origin = f"round {run.round}, support"
+    family.add(run, cut.net, "pruned", origin, accuracy, kept=cut.kept)
     return cut
 
 
-def _plan(config: GrowConfig, run: Run, asking: Sequence[str]) -> Plan:
+def _plan(config: GrowConfig, run: Run, asking: Sequence[str], budget: Budget) -> Plan:
     """Return how the groups that ask for it are widened within the caps."""
     growth, net = config.growth, run.net
     standard = backbones.standard_widths(config.backbone, net.size)
@@ -93,7 +102,7 @@ def _plan(config: GrowConfig, run: Run, asking: Sequence[str]) -> Plan:
         max_width=widest(growth, standard, start),
         cost=net.cost,
         max_params=growth.max_params,
-        max_macs=run.budget.affordable_macs(epochs=run.growth_epochs, spent=run.training_macs),
+        max_macs=budget.affordable_macs(epochs=run.growth_epochs, spent=run.training_macs),
     )
 
 

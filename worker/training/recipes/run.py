@@ -4,22 +4,26 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 from torch import Generator, Tensor
 
-from slbi.growth.rule import supports
+from slbi.growth.rule import group_support
 from slbi.nets.backbone import Backbone
 from slbi.optim.optimizer import SLBI
+from slbi.pruning.hold import Hold
+from slbi.structure.on_support import on_support
+from slbi.structure.order import EntryOrder
 from slbi.structure.path import LayerRecord, Phase, StepRecord, SupportRecord, pack
 from worker.training.data.batches import TrainingBatches, evaluation_batches
 from worker.training.data.load import Data
 from worker.training.device import Compute
 from worker.training.epoch import Stopped, Tally, evaluate, train_epoch
-from worker.training.recipes.budget import Budget
+from worker.training.recipes.budget import BACKWARD
 from worker.training.recorder import ModelRecord, ProgressRecord, RunRecorder
 
 Support = Mapping[str, Tensor]
-"""Group -> (O,) bool, which of its filters are selected."""
+"""Layer of the path -> bool, which of its filters, (O,), or of its entries are selected."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +53,6 @@ class Run:
     data: Data
     batches: TrainingBatches
     compute: Compute
-    budget: Budget
     layers: tuple[LayerRecord, ...]
     recorder: RunRecorder
     stop: Callable[[], bool]
@@ -65,11 +68,25 @@ class Run:
     """By purpose, the generators that are drawn from while the run goes on."""
     tally: Tally
     """Of the epoch under way."""
+    phase: Phase
+    epochs: int
+    """Epochs at most, as far as is known now."""
     members: list[ModelRecord] = field(default_factory=list)
     """The family so far."""
-    phase: Phase = "grow"
+    order: EntryOrder = field(default_factory=EntryOrder)
+    """Epoch, from 0, at which each filter or entry of each layer was first in the support."""
+    masks: dict[str, Tensor] = field(default_factory=dict)
+    """Parameter -> where it may differ from zero; one that is not named is free."""
+    memory: dict[str, Tensor] = field(default_factory=dict)
+    """Whatever else a recipe must remember, by names of its own."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Likewise, what JSON can say."""
+    transferred: bool = False
+    """Whether the run has gone over to another data set than it began with."""
+    watches_support: bool = False
+    """Whether W on its support is validated after every epoch as well, while there is a twin."""
     phase_epoch: int = 0
-    """Epochs finished of the round of growth, or of the tuning."""
+    """Epochs finished of the phase; of a round, where the phase is growth."""
     end: str | None = None
     """Why growth ended; None until then."""
     cut: Cut | None = None
@@ -78,8 +95,6 @@ class Run:
     """Optimizer steps taken."""
     epoch: int = 0
     """Epochs finished."""
-    epochs: int = 0
-    """Epochs at most, as far as is known now."""
     growth_epochs: int = 0
     """Epochs of growth finished."""
     round: int = 0
@@ -91,7 +106,7 @@ class Run:
     """Seconds that each of the last epochs took."""
     spent_s: float = 0.0
     """Seconds that the epoch under way took in earlier attempts."""
-    kept_at: tuple[int, int, str] = (0, 0, "grow")
+    kept_at: tuple[int, int, str] | None = None
     """Steps, round and phase of the last checkpoint."""
 
     @property
@@ -120,16 +135,21 @@ class Run:
             compute=self.compute,
             tally=self.tally,
             between=lambda: self._between(begun),
+            after=Hold(self.net, self.masks).apply,
             first=self.step,
         )
         self.accuracy = self.validate(self.net)
+        selected = support()
+        if self._twinned:
+            self.order.update(self.epoch, selected)
         self.step += len(rates)
         self.epoch += 1
         self.phase_epoch += 1
         self.growth_epochs += self.phase == "grow"
         self.tally = Tally(self.compute.device)
         self.spent_s = 0.0
-        self.training_macs += self.budget.training_macs(macs, 1)
+        self.training_macs += BACKWARD * macs * self.batches.images
+        on_support = self.accuracy_on_support()
         seconds = self.clock() - begun
         self.recorder.step(
             StepRecord(
@@ -144,7 +164,8 @@ class Run:
                 params=params,
                 macs=macs,
                 seconds=seconds,
-                support=support_records(self.layers, support()),
+                support=support_records(self.layers, selected),
+                support_accuracy=on_support,
             )
         )
         self.recent_s.append(seconds)
@@ -156,15 +177,40 @@ class Run:
         batches = evaluation_batches(self.data.validation, self.data.normalisation)
         return evaluate(net, batches, self.compute).accuracy
 
-    def selected(self) -> Support:
-        """Return the support of every group."""
-        return supports(self.optimizer, self.net)
+    def accuracy_on_support(self) -> float | None:
+        """Return the validation accuracy of W on its support, 0 to 1; None if nobody watches it."""
+        if not (self.watches_support and self._twinned):
+            return None
+        with on_support(self.optimizer):
+            return self.validate(self.net)
 
-    def refusal(self) -> str | None:
-        """Return why no further epoch of growth may begin, None if one may."""
-        return self.budget.refusal(
-            epochs=self.growth_epochs, macs=self.net.cost()[1], spent=self.training_macs
-        )
+    @property
+    def _twinned(self) -> bool:
+        """Return whether any weight has a twin."""
+        return any(group["structure"] is not None for group in self.optimizer.param_groups)
+
+    def selected(self) -> Support:
+        """Return the support of every layer."""
+        return {
+            layer.name: group_support(self.optimizer, self.net, layer.name)
+            if layer.structure == "filter"
+            else self.optimizer.support(self.net.get_parameter(layer.name))
+            for layer in self.layers
+        }
+
+    def entries(self, kept: Support | None = None) -> dict[str, list[int]]:
+        """Return group -> for every filter the epoch at which it was first selected, -1 for never.
+
+        Args:
+            kept: the filters wanted, of a network without the others; None is all.
+        """
+        told = {}
+        seen = self.order.state_dict()
+        for layer in self.layers:
+            if layer.structure == "filter" and layer.name in seen:
+                entry = seen[layer.name]
+                told[layer.name] = (entry if kept is None else entry[kept[layer.name]]).tolist()
+        return told
 
     def enter(self, phase: Phase) -> None:
         """Begin another phase, in place."""
@@ -205,9 +251,9 @@ def support_records(layers: tuple[LayerRecord, ...], support: Support) -> tuple[
     return tuple(
         SupportRecord(
             layer=layer.index,
-            n_filters=len(support[layer.name]),
+            n_filters=support[layer.name].numel(),
             n_active=int(support[layer.name].sum()),
-            bits=pack(support[layer.name].cpu()),
+            bits=pack(support[layer.name].cpu()) if layer.structure == "filter" else b"",
         )
         for layer in layers
     )

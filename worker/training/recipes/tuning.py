@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from worker.training.config import GrowConfig
-from worker.training.recipes.begin import plain
 from worker.training.recipes.family import Family
 from worker.training.recipes.run import Run, Support
+from worker.training.recipes.twin import plain
 from worker.training.schedule import rates
 
 
@@ -36,7 +36,8 @@ def tune(config: GrowConfig, run: Run, family: Family) -> None:
     if pruned_epochs:
         # Without a twin; the path goes on in the filters of the grown network.
         _anneal(config, run, pruned_epochs, lambda: cut.kept)
-        family.add(run, run.net, "tuned", f"round {run.round}, support, tuned", run.accuracy)
+        origin = f"round {run.round}, support, tuned"
+        family.add(run, run.net, "tuned", origin, run.accuracy, kept=cut.kept)
 
 
 def _anneal(config: GrowConfig, run: Run, epochs: int, support: Callable[[], Support]) -> None:

@@ -27,8 +27,10 @@ from worker.training.data.load import Data, TestSplit
 from worker.training.data.load import load as load_data
 from worker.training.device import Compute, generator
 from worker.training.epoch import DivergedError, Stopped, evaluate
+from worker.training.recipes.conduct import Surroundings
 from worker.training.recipes.family import on_test_split
-from worker.training.recipes.grow import GrowResult, grow
+from worker.training.recipes.grow import grow
+from worker.training.recipes.result import Result
 from worker.training.recorder import RunList
 
 QUICK = GrowConfig(
@@ -42,17 +44,18 @@ QUICK = GrowConfig(
 """Ten steps an epoch, and a mu under which most filters enter within a round of two."""
 
 
-def _run(config: GrowConfig, output: Path, **more: Any) -> tuple[GrowResult, RunList]:  # noqa: ANN401 -- passed on
+def _run(config: GrowConfig, output: Path, **more: Any) -> tuple[Result, RunList]:  # noqa: ANN401 -- passed on
     recorder = RunList()
-    return grow(config, directories=[], output=output, recorder=recorder, **more), recorder
+    around = Surroundings(directories=[], output=output, recorder=recorder, **more)
+    return grow(config, around), recorder
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[GrowResult, RunList]:
+def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, RunList]:
     return _run(QUICK, tmp_path_factory.mktemp("quick") / "family")
 
 
-def test_the_path_is_whole(quick: tuple[GrowResult, RunList]) -> None:
+def test_the_path_is_whole(quick: tuple[Result, RunList]) -> None:
     result, path = quick
     assert [step.epoch for step in path.step_records] == list(range(1, result.epochs + 1))
     assert path.step_records[-1].step == result.steps == 10 * result.epochs
@@ -67,7 +70,7 @@ def test_the_path_is_whole(quick: tuple[GrowResult, RunList]) -> None:
             assert int(bits.sum()) == support.n_active
 
 
-def test_widths_change_only_as_the_growth_records_say(quick: tuple[GrowResult, RunList]) -> None:
+def test_widths_change_only_as_the_growth_records_say(quick: tuple[Result, RunList]) -> None:
     _, path = quick
     assert path.growth_records
     widths = dict.fromkeys(range(8), 8)
@@ -86,7 +89,7 @@ def test_widths_change_only_as_the_growth_records_say(quick: tuple[GrowResult, R
 
 
 def test_a_round_gives_a_grown_and_a_pruned_member_and_the_end_two_more(
-    quick: tuple[GrowResult, RunList],
+    quick: tuple[Result, RunList],
 ) -> None:
     result, path = quick
     assert list(result.members) == path.model_records
@@ -102,7 +105,7 @@ def test_a_round_gives_a_grown_and_a_pruned_member_and_the_end_two_more(
 
 
 def test_every_checkpoint_predicts_with_the_accuracies_recorded(
-    quick: tuple[GrowResult, RunList], compute: Compute
+    quick: tuple[Result, RunList], compute: Compute
 ) -> None:
     result, path = quick
     data = load_data(QUICK.data, [], split=generator(0, "split"), device=torch.device("cpu"))
@@ -120,7 +123,7 @@ def test_every_checkpoint_predicts_with_the_accuracies_recorded(
 
 
 def test_a_stranger_without_the_worker_gets_the_recorded_test_accuracy(
-    quick: tuple[GrowResult, RunList],
+    quick: tuple[Result, RunList],
 ) -> None:
     path = quick[0].members[-1].checkpoint
     with safe_open(path, framework="pt") as file:
@@ -136,7 +139,7 @@ def test_a_stranger_without_the_worker_gets_the_recorded_test_accuracy(
 
 
 def test_slicing_to_a_support_that_is_not_full_saves_macs(
-    quick: tuple[GrowResult, RunList],
+    quick: tuple[Result, RunList],
 ) -> None:
     result, path = quick
     saved = 0
@@ -150,7 +153,7 @@ def test_slicing_to_a_support_that_is_not_full_saves_macs(
 
 
 def test_the_path_of_the_sliced_network_keeps_the_indices_of_the_grown_one(
-    quick: tuple[GrowResult, RunList],
+    quick: tuple[Result, RunList],
 ) -> None:
     result, path = quick
     tuned, sliced = path.step_records[-2:]
@@ -179,7 +182,7 @@ def test_one_slow_epoch_does_not_move_the_estimate_of_the_time_left(tmp_path: Pa
 
 
 def test_training_macs_are_three_forward_passes_and_the_passes_that_measure_norms(
-    quick: tuple[GrowResult, RunList],
+    quick: tuple[Result, RunList],
 ) -> None:
     result, path = quick
     trained = sum(3 * step.macs * 10 * 128 for step in path.step_records)
@@ -293,7 +296,7 @@ def test_every_cap_is_kept_and_named(
     tmp_path: Path,
     caps: dict[str, Any],
     end: str,
-    holds: Callable[[tuple[GrowResult, RunList]], bool],
+    holds: Callable[[tuple[Result, RunList]], bool],
 ) -> None:
     growth = GrowthConfig(**{**ALWAYS, **caps})
     config = replace(_one_round(), growth=growth)
@@ -333,7 +336,10 @@ def test_a_run_that_is_asked_to_stop_stops_within_a_step(tmp_path: Path) -> None
 
     recorder = RunList()
     with pytest.raises(Stopped):
-        grow(QUICK, directories=[], output=tmp_path, recorder=recorder, stop=stop)
+        grow(
+            QUICK,
+            Surroundings(directories=[], output=tmp_path, recorder=recorder, stop=stop),
+        )
     assert len(asked) == 16
     assert [step.step for step in recorder.step_records] == [10]
     assert not recorder.test_records
@@ -360,6 +366,9 @@ def test_bad_input_is_refused_before_anything_is_recorded(
 ) -> None:
     recorder = RunList()
     with pytest.raises(ValueError, match=told):
-        grow(config, directories=[], output=tmp_path / "family", recorder=recorder)
+        grow(
+            config,
+            Surroundings(directories=[], output=tmp_path / "family", recorder=recorder),
+        )
     assert not recorder.layer_records
     assert not (tmp_path / "family").exists()

@@ -21,7 +21,9 @@ from worker.training.config import (
 )
 from worker.training.epoch import Stopped
 from worker.training.keeper import FileLedger, Keeper, Point
-from worker.training.recipes.grow import GrowResult, grow
+from worker.training.recipes.conduct import Surroundings
+from worker.training.recipes.grow import grow
+from worker.training.recipes.result import Result
 from worker.training.recorder import ModelRecord, ProgressRecord, RunList, TestRecord
 from worker.training.state import StateError
 
@@ -105,7 +107,7 @@ class Machine:
     attempts: int = 0
     resumed_from: list[int] = field(default_factory=list)
 
-    def attempt(self, stop: Callable[[], bool] = lambda: False) -> GrowResult:
+    def attempt(self, stop: Callable[[], bool] = lambda: False) -> Result:
         self.attempts += 1
         output = self.home / str(self.attempts)
         keeper = Keeper(output, FileLedger(self.home / "ledger.json"), every=self.every)
@@ -113,8 +115,7 @@ class Machine:
         point = None if found.entry is None else found.entry.point
         self.resumed_from.append(0 if point is None else point.step)
         self.recorder.rewind(point)
-        return grow(
-            self.config,
+        around = Surroundings(
             directories=[],
             output=output,
             recorder=self.recorder,
@@ -122,23 +123,24 @@ class Machine:
             state=found.state,
             stop=stop,
         )
+        return grow(self.config, around)
 
 
 @pytest.fixture(scope="module", params=["vgg11", "resnet20"])
 def unbroken(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[GrowConfig, GrowResult, RunList]:
+) -> tuple[GrowConfig, Result, RunList]:
     config = VGG if request.param == "vgg11" else RESNET
     recorder = RunList()
     output = tmp_path_factory.mktemp(request.param)
-    result = grow(config, directories=[], output=output, recorder=recorder)
+    result = grow(config, Surroundings(directories=[], output=output, recorder=recorder))
     assert recorder.growth_records
     assert {step.phase for step in recorder.step_records} == {"grow", "tune", "prune"}
     return config, result, recorder
 
 
 def expect_same(
-    machine: Machine, found: GrowResult, unbroken: tuple[GrowConfig, GrowResult, RunList]
+    machine: Machine, found: Result, unbroken: tuple[GrowConfig, Result, RunList]
 ) -> None:
     """Compare everything but what a clock says."""
     _, result, path = unbroken
@@ -160,7 +162,7 @@ def expect_same(
     assert ends[0] == ends[1]
 
 
-def run_to_its_end(machine: Machine, stop: Callable[[], bool]) -> GrowResult:
+def run_to_its_end(machine: Machine, stop: Callable[[], bool]) -> Result:
     for _ in range(200):
         try:
             return machine.attempt(stop)
@@ -171,7 +173,7 @@ def run_to_its_end(machine: Machine, stop: Callable[[], bool]) -> GrowResult:
 
 @pytest.mark.parametrize("written", [False, True])
 def test_a_kill_around_any_record_changes_nothing(
-    tmp_path: Path, unbroken: tuple[GrowConfig, GrowResult, RunList], *, written: bool
+    tmp_path: Path, unbroken: tuple[GrowConfig, Result, RunList], *, written: bool
 ) -> None:
     """Attempts die at their first to sixth record in turn; the sixth lies beyond a checkpoint."""
     machine = Machine(unbroken[0], tmp_path, Mortal(written=written))
@@ -191,7 +193,7 @@ def test_a_kill_around_any_record_changes_nothing(
 
 @pytest.mark.parametrize("seed", range(2))
 def test_kills_and_stops_between_any_two_steps_change_nothing(
-    tmp_path: Path, unbroken: tuple[GrowConfig, GrowResult, RunList], seed: int
+    tmp_path: Path, unbroken: tuple[GrowConfig, Result, RunList], seed: int
 ) -> None:
     draw = random.Random(seed)  # noqa: S311 - where kills fall is no secret
     left = draw.randint(1, 25)
@@ -234,5 +236,6 @@ def test_a_state_of_another_config_or_other_data_is_refused(tmp_path: Path) -> N
     state = Keeper(tmp_path, FileLedger(tmp_path / "ledger.json"), every=1).last().state
     assert state is not None
     other = replace(state, about={**state.about, "data": [1, 2, 3]})
+    around = Surroundings(directories=[], output=tmp_path, recorder=RunList(), state=other)
     with pytest.raises(StateError, match="data"):
-        grow(VGG, directories=[], output=tmp_path, recorder=RunList(), state=other)
+        grow(VGG, around)

@@ -1,0 +1,145 @@
+"""Which filters go: those that rank lowest, by a share of each group or until a budget is met."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from slbi.nets.backbone import Backbone
+from slbi.nets.widths import Widths
+from slbi.optim.shrink import group_norms
+from slbi.pruning.keep import settled
+from slbi.structure.order import NEVER, prune_score
+
+Order = Literal["score", "lexicographic", "norm"]
+"""score: norm less first epoch in the support. lexicographic: the epoch, then the norm. norm: the
+norm alone."""
+
+
+def filter_norms(net: Backbone) -> dict[str, Tensor]:
+    """Return group -> (O,) norm of every filter over all weights that make it."""
+    norms = {}
+    for group in net.coupling().groups:
+        weights = [net.get_parameter(name).detach() for name in group.tensors("producer")]
+        squares = [
+            group_norms(weight, "filter").flatten().square()
+            for weight in weights
+            if weight.ndim > 1
+        ]
+        norms[group.name] = torch.stack(squares).sum(0).sqrt()
+    return norms
+
+
+def rank(norms: Tensor, entry: Tensor | None, order: Order) -> Tensor:
+    """Return a number a filter or entry: the lower, the earlier it goes.
+
+    Args:
+        norms: 0 or more, of any shape.
+        entry: of the same shape. Epochs of `EntryOrder.entry`; None where there are none.
+        order: by what.
+
+    Raises:
+        ValueError: `order` needs entry epochs and there are none, or the shapes differ.
+
+    Source: docs/method.md, "Entry order".
+    """
+    if order == "norm":
+        return norms
+    if entry is None:
+        raise ValueError(f"order {order!r} needs the entry order of a run, there is none")
+    if order == "score":
+        return prune_score(norms, entry)
+    entry = entry.to(norms.device)
+    latest = entry.max() + 1
+    # The norm counts less than one epoch.
+    return norms / (norms.max() + 1) - torch.where(entry == NEVER, latest, entry)
+
+
+def by_percent(ranks: Tensor, percent: float) -> Tensor:
+    """Return which filters stay: those that do not rank below the percentile.
+
+    Args:
+        ranks: of any shape.
+        percent: 0 to 100; at 100 the first in rank stay.
+
+    Returns:
+        bool, of the shape of `ranks`.
+
+    Source: docs/method.md, "Prune"; the percentile is numpy's, linear between two ranks.
+    """
+    return ranks >= _percentile(ranks.flatten(), percent)
+
+
+def by_budget(
+    net: Backbone,
+    ranks: Mapping[str, Tensor],
+    *,
+    max_macs: int | None = None,
+    max_params: int | None = None,
+) -> dict[str, Tensor]:
+    """Return which filters stay so that the network fits: as many as possible, the first in rank.
+
+    Args:
+        net: the network.
+        ranks: group -> (O,), comparable between groups; a group that is not named stays whole.
+        max_macs: multiply-accumulates of one image, forward.
+        max_params: parameters.
+
+    Returns:
+        Group -> (O,) bool. The first in rank of each group stays in any case.
+
+    Raises:
+        ValueError: even one filter a group is too many; says how much that is.
+    """
+    entries = [
+        (float(value), group, index)
+        for group, values in ranks.items()
+        for index, value in enumerate(values.tolist())
+        if index != int(values.argmax())
+    ]
+    entries.sort()
+    fits, most = 0, len(entries)
+    if not _within(net, _without(ranks, entries), max_macs, max_params):
+        params, macs = _cost(net, _without(ranks, entries))
+        raise ValueError(
+            f"a budget must be at least {macs} MACs and {params} parameters, which one filter a "
+            f"group takes, got max_macs {max_macs} and max_params {max_params}"
+        )
+    while fits < most:  # the fewest that must go
+        middle = (fits + most) // 2
+        if _within(net, _without(ranks, entries[:middle]), max_macs, max_params):
+            most = middle
+        else:
+            fits = middle + 1
+    return _without(ranks, entries[:fits])
+
+
+def _without(ranks: Mapping[str, Tensor], gone: list[tuple[float, str, int]]) -> dict[str, Tensor]:
+    keep = {group: torch.ones(len(values), dtype=torch.bool) for group, values in ranks.items()}
+    for _, group, index in gone:
+        keep[group][index] = False
+    return keep
+
+
+def _cost(net: Backbone, keep: Mapping[str, Tensor]) -> tuple[int, int]:
+    positions = settled(net, keep).positions
+    return net.cost(Widths({group: int(stays.sum()) for group, stays in positions.items()}))
+
+
+def _within(
+    net: Backbone, keep: Mapping[str, Tensor], max_macs: int | None, max_params: int | None
+) -> bool:
+    params, macs = _cost(net, keep)
+    return (max_macs is None or macs <= max_macs) and (max_params is None or params <= max_params)
+
+
+def _percentile(values: Tensor, percent: float) -> Tensor:
+    """Return numpy's linear percentile; torch's own takes 16 million values at most."""
+    place = (len(values) - 1) * percent / 100
+    below = int(place)
+    low = torch.kthvalue(values, below + 1).values
+    if place == below:
+        return low
+    high = torch.kthvalue(values, below + 2).values
+    return torch.lerp(low, high, place - below)

@@ -1,0 +1,36 @@
+"""How alike two supports are."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def overlap(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
+    """Return the mean over all layers of their supports' intersection over their union, 0 to 1.
+
+    Every layer counts alike, however large it is. Two empty supports have nothing in common: 0.
+
+    Args:
+        first: layer -> bool.
+        second: the same layers, supports of the same shapes.
+
+    Raises:
+        ValueError: other layers or shapes, or none at all.
+    """
+    if first.keys() != second.keys() or not first:
+        raise ValueError(
+            f"two supports must be of the same layers, got {', '.join(first) or 'none'} "
+            f"and {', '.join(second) or 'none'}"
+        )
+    shares = []
+    for name, one in first.items():
+        other = second[name]
+        if one.shape != other.shape:
+            raise ValueError(
+                f"supports of {name!r} must have one shape, got {tuple(one.shape)} "
+                f"and {tuple(other.shape)}"
+            )
+        union = torch.count_nonzero(one | other)
+        shares.append(float(torch.count_nonzero(one & other) / union.clamp(min=1)))
+    return sum(shares) / len(shares)

@@ -1,0 +1,245 @@
+"""What a run of each kind but `grow` is given. See `worker.training.config` for what they share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from worker.training.config import ComputeConfig, DataConfig, OptimConfig
+from worker.training.ranges import one_of, whole, within
+
+STRUCTURES = ("filter", "mixed", "element")
+SCALINGS = ("none", "fan", "initial")
+SCHEDULES = ("constant", "drops", "cosine")
+ORDERS = ("score", "lexicographic", "norm")
+RIVALS = ("random", "dense")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TwinConfig:
+    """Which weights have a sparse twin, and what it takes to enter its support."""
+
+    structure: str = "filter"
+    """What enters as one. filter: the filters of every group but the classifier. mixed: those of
+    convolutions, and single weights of linear layers. element: single weights of all layers."""
+    threshold: float = 1.0
+    """Norm of Z, or size of an entry, above which a filter or weight enters, (0, 1e6]."""
+    scaling: str = "initial"
+    """What the threshold is multiplied with. none: 1. fan: the root of a filter's weights. initial:
+    the mean norm with which a layer's filters begin, or the root mean square of its weights."""
+    normalised: bool = False
+    """The normalised variant; it needs structure element."""
+
+    def __post_init__(self) -> None:
+        one_of("twin structure", self.structure, STRUCTURES)
+        within("twin threshold", self.threshold, 0, 1e6, above=True)
+        one_of("twin scaling", self.scaling, SCALINGS)
+        if self.normalised and self.structure != "element":
+            raise ValueError(f"normalised needs twin structure 'element', got {self.structure!r}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    """How long something is trained, and how its learning rate falls."""
+
+    epochs: int
+    """0 to 10000; 0 leaves it out."""
+    learning_rate: float | None = None
+    """At the beginning, (0, 10]; None: that of the optimizer."""
+    schedule: str = "drops"
+    """constant, drops (times `factor` at each of `drops`) or cosine to zero."""
+    drops: Sequence[int] = ()
+    """Epochs that begin with a drop, counted from 0, 1 or more."""
+    factor: float = 0.1
+    """(0, 1)."""
+
+    def __post_init__(self) -> None:
+        whole("epochs", self.epochs, 0, 10000)
+        if self.learning_rate is not None:
+            within("learning_rate", self.learning_rate, 0, 10, above=True)
+        one_of("schedule", self.schedule, SCHEDULES)
+        within("factor", self.factor, 0, 0.9999, above=True)
+        for drop in self.drops:
+            whole("drops", drop, 1, 10000)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """A whole `train` run: a network of fixed widths, its structure found by SLBI."""
+
+    backbone: str
+    data: DataConfig
+    widths: int | Mapping[str, int] | None = None
+    """Filters of every group, one number for all or one per group, 1 to 4096; None: standard."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    twin: TwinConfig = field(default_factory=TwinConfig)
+    train: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=60))
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+    def __post_init__(self) -> None:
+        _check_widths(self.widths)
+        _needs_epochs(self.train)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightsConfig:
+    """A whole `weights` run: single weights are selected, then what is left is trained."""
+
+    backbone: str
+    data: DataConfig
+    widths: int | Mapping[str, int] | None = None
+    """As for `TrainConfig`."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    twin: TwinConfig = field(default_factory=lambda: TwinConfig(structure="element"))
+    train: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=60))
+    finetune: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=20))
+    """Of the trained weights under their mask."""
+    retrain: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=0))
+    """Of the initial weights under the same mask."""
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+    def __post_init__(self) -> None:
+        _check_widths(self.widths)
+        _needs_epochs(self.train)
+        if self.twin.structure != "element":
+            raise ValueError(
+                f"twin structure must be 'element' for weights, got {self.twin.structure!r}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MaskConfig:
+    """From which epoch a ticket takes its mask, and to which its weights go back."""
+
+    epoch: int | Literal["auto"] = "auto"
+    """After so many epochs, 1 or more; auto: as soon as the mask is stable."""
+    stable: float = 0.95
+    """Overlap of the masks of two epochs, their intersection over their union, (0, 1]."""
+    patience: int = 2
+    """So many overlaps in a row must reach `stable`, 1 to 100."""
+    rewind: int = 0
+    """The weights go back to where they were after so many epochs, 0 to 10000; 0: the initial."""
+
+    def __post_init__(self) -> None:
+        if self.epoch != "auto":
+            whole("mask epoch", self.epoch, 1, 10000)
+        within("mask stable", self.stable, 0, 1, above=True)
+        whole("mask patience", self.patience, 1, 100)
+        whole("mask rewind", self.rewind, 0, 10000)
+        if self.epoch != "auto" and self.rewind > self.epoch:
+            raise ValueError(
+                f"mask rewind must be at most mask epoch {self.epoch}, got {self.rewind}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TicketConfig:
+    """A whole `ticket` run: an early mask, trained from the start, against its rivals."""
+
+    backbone: str
+    data: DataConfig
+    widths: int | Mapping[str, int] | None = None
+    """As for `TrainConfig`."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    twin: TwinConfig = field(default_factory=TwinConfig)
+    train: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=20))
+    """Of the search for the mask; it ends where the mask is taken."""
+    mask: MaskConfig = field(default_factory=MaskConfig)
+    retrain: TrainingConfig = field(default_factory=lambda: TrainingConfig(epochs=60))
+    """Of the ticket, and of each rival alike."""
+    rivals: Sequence[str] = RIVALS
+    """What the ticket is compared with. random: the same mask over new random weights. dense: no
+    mask, the same weights."""
+    transfer_to: str | None = None
+    """A second data set, of images of the same shape, on which all of it is retrained as well."""
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+    def __post_init__(self) -> None:
+        _check_widths(self.widths)
+        _needs_epochs(self.train)
+        _needs_epochs(self.retrain)
+        if self.mask.epoch != "auto" and self.mask.epoch > self.train.epochs:
+            raise ValueError(
+                f"mask epoch must be at most the {self.train.epochs} epochs of train, "
+                f"got {self.mask.epoch}"
+            )
+        if self.mask.rewind > self.train.epochs:
+            raise ValueError(
+                f"mask rewind must be at most the {self.train.epochs} epochs of train, "
+                f"got {self.mask.rewind}"
+            )
+        for rival in self.rivals:
+            one_of("rivals", rival, RIVALS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A finished model that a run starts from."""
+
+    checkpoint: Path
+    """A file that `worker.training.checkpoint` wrote, or one that holds tensors alone."""
+    order: Path | None = None
+    """A file with the entry order of single weights, where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PruningConfig:
+    """What is pruned, by which order, and how much of it."""
+
+    order: str = "score"
+    """score: norm less first epoch in the support. lexicographic: the epoch, then the norm. norm:
+    the norm alone."""
+    percent: float | Mapping[str, float] | None = None
+    """Share of the filters of a group that goes, percent, [0, 100]: one number for all groups, or
+    one per group or linear weight; those not named stay whole."""
+    max_macs: int | None = None
+    """Or: until an image takes no more multiply-accumulates, over all groups by one order."""
+    max_params: int | None = None
+    """Or: until there are no more parameters."""
+    bias: bool = True
+    """Prune a filter's bias and the scale and shift of its norm too: it then emits nothing."""
+    slice: bool = True
+    """Remove pruned filters physically; else they are zero, and stay zero."""
+
+    def __post_init__(self) -> None:
+        one_of("pruning order", self.order, ORDERS)
+        percents = self.percent if isinstance(self.percent, Mapping) else {"": self.percent}
+        for name, percent in percents.items():
+            if percent is not None:
+                within(f"percent{name and '.' + name}", percent, 0, 100)
+        for name in ("max_macs", "max_params"):
+            cap: int | None = getattr(self, name)
+            if cap is not None:
+                whole(name, cap, 1)
+        budget = self.max_macs is not None or self.max_params is not None
+        if budget == (self.percent is not None):
+            raise ValueError(
+                "pruning needs either percent, or max_macs and max_params or one of them, "
+                f"got {'both' if budget else 'neither'}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PruneConfig:
+    """A whole `prune` run."""
+
+    source: Source
+    backbone: str
+    data: DataConfig
+    pruning: PruningConfig
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    tune: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(epochs=10, schedule="cosine")
+    )
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+
+def _check_widths(widths: int | Mapping[str, int] | None) -> None:
+    table = widths if isinstance(widths, Mapping) else {"": widths}
+    for group, width in table.items():
+        if width is not None:
+            whole(f"widths{group and '.' + group}", width, 1, 4096)
+
+
+def _needs_epochs(training: TrainingConfig) -> None:
+    whole("epochs", training.epochs, 1)

@@ -1,0 +1,176 @@
+"""The recipe `prune`: filters of a finished network go, by their order; what is left is tuned."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from slbi.nets.backbone import Backbone
+from slbi.pruning.mask import filter_masks
+from slbi.pruning.rank import Order, by_budget, by_percent, filter_norms, rank
+from worker.training.plans import PruneConfig, PruningConfig
+from worker.training.recipes.begin import path_layers
+from worker.training.recipes.conduct import Surroundings, Workplace, conduct, workplace
+from worker.training.recipes.family import Family, everywhere
+from worker.training.recipes.lesson import learn
+from worker.training.recipes.masks import impose
+from worker.training.recipes.remember import recall_support, remember_support, remembered
+from worker.training.recipes.result import Result
+from worker.training.recipes.run import Run
+from worker.training.recipes.source import Started, start_from
+from worker.training.recipes.twin import plain
+
+
+def prune(config: PruneConfig, around: Surroundings) -> Result:
+    """Prune a finished network and tune what is left, or go on with it.
+
+    Raises:
+        as `conduct`; also ValueError if the source does not suit the data set or has no entry order
+        that the config asks for.
+    """
+
+    def begin(begun: float) -> Run:
+        place = workplace(
+            around, data=config.data, compute=config.compute, batch=config.optim.batch, begun=begun
+        )
+        return _begin(config, place)
+
+    def body(run: Run, family: Family) -> None:
+        _prune(config, run, family)
+        learn(run, config.tune, config.optim.learning_rate, lambda: recall_support(run))
+        if config.tune.epochs:
+            kept = recall_support(run) if config.pruning.slice else None
+            family.add(run, run.net, "tuned", "pruned, tuned", run.accuracy, kept=kept)
+            _find(run, {"tuned": run.accuracy})
+
+    return conduct(_told(config), config.compute, around, begin, body)
+
+
+_TINY = 1e-12  # a layer whose filters are all zero has no mean norm to measure in
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """What stays of a network."""
+
+    filters: Mapping[str, Tensor]
+    """Group -> (O,) bool, for the groups that are pruned."""
+    entries: Mapping[str, Tensor]
+    """Weight -> bool of its shape, for those whose entries go singly."""
+
+
+def choose(started: Started, pruning: PruningConfig) -> Chosen:
+    """Return what stays of a network.
+
+    Raises:
+        ValueError: a group or weight that the network does not have, an order that the source does
+            not have, or a budget below one filter a group.
+    """
+    net, order = started.net, cast("Order", pruning.order)
+    norms = filter_norms(net)
+    if pruning.percent is None:
+        # Norms of different layers compare only in units of their mean.
+        ranks = {
+            group: _ranked(started, group, norm / norm.mean().clamp(min=_TINY), order)
+            for group, norm in norms.items()
+        }
+        budget = {"max_macs": pruning.max_macs, "max_params": pruning.max_params}
+        return Chosen(filters=by_budget(net, ranks, **budget), entries={})
+    percents = pruning.percent
+    table = percents if isinstance(percents, Mapping) else dict.fromkeys(norms, percents)
+    weights = {name: weight for name, weight in net.named_parameters() if weight.ndim == 2}
+    unknown = [name for name in table if name not in norms and name not in weights]
+    if unknown:
+        known = ", ".join([*norms, *weights])
+        raise ValueError(f"percent must name groups or linear weights, {known}; got {unknown[0]}")
+    filters, entries = {}, {}
+    for name, percent in table.items():
+        if name in norms:
+            ranks_of = _ranked(started, name, norms[name], order)
+            filters[name] = by_percent(ranks_of, percent)
+        else:
+            ranks_of = _ranked(started, name, weights[name].detach().abs(), order)
+            entries[name] = by_percent(ranks_of, percent)
+    return Chosen(filters=filters, entries=entries)
+
+
+def _ranked(started: Started, name: str, norms: Tensor, order: Order) -> Tensor:
+    try:
+        return rank(norms, started.entry.get(name), order)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be ranked: {error}") from error
+
+
+def _begin(config: PruneConfig, place: Workplace) -> Run:
+    started = start_from(config.source, config.backbone, place.data)
+    net = started.net
+    chosen = choose(started, config.pruning)
+    place.compute.place(net)
+    run = place.run(
+        net,
+        plain(net, config.optim),
+        path_layers(net),
+        phase="prune",
+        epochs=config.tune.epochs,
+    )
+    everything = {name: torch.ones_like(stays) for name, stays in everywhere(net).items()}
+    remember_support(run, everything | dict(chosen.filters))
+    for name, stays in chosen.entries.items():
+        run.memory[f"entries/{name}"] = stays
+    run.order.load_state_dict(started.entry)
+    return run
+
+
+def _prune(config: PruneConfig, run: Run, family: Family) -> None:
+    """Prune the network of a run and add it to the family, in place, unless that is done."""
+    if "accuracy" in run.notes:
+        return
+    _find(run, {"source": run.validate(run.net)})
+    keep = dict(recall_support(run))
+    entries = remembered(run, "entries")
+    filters = (filter_masks if config.pruning.bias else _weight_masks)(run.net, keep)
+    impose(run, {**entries, **filters})
+    kept = None
+    if config.pruning.slice:
+        cut = family.sliced(run, keep)
+        run.net, kept = cut.net, cut.kept
+        remember_support(run, kept)
+        # Their columns went with the filters; what was pruned singly is exactly zero.
+        run.masks = {name: run.net.get_parameter(name).detach() != 0 for name in entries}
+    _find(run, {"pruned": run.validate(run.net)})
+    settled = family.settled(run)
+    accuracy = run.validate(settled)
+    _find(run, {"pruned, norms measured anew": accuracy})
+    family.add(run, settled, "pruned" if kept else "masked", "pruned", accuracy, kept=kept)
+    run.optimizer = plain(run.net, config.optim)
+
+
+def _weight_masks(net: Backbone, keep: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the masks of the weights that make filters, and of nothing else."""
+    masks = filter_masks(net, keep)
+    return {name: mask for name, mask in masks.items() if net.get_parameter(name).ndim > 1}
+
+
+def _find(run: Run, accuracy: Mapping[str, float]) -> None:
+    """Tell a validation accuracy beside those told before."""
+    run.notes["accuracy"] = {**run.notes.get("accuracy", {}), **accuracy}
+    params, macs = run.net.cost()
+    layers = [
+        {"layer": name, "total": stays.numel(), "kept": int(stays.sum())}
+        for name, stays in (recall_support(run) | remembered(run, "entries")).items()
+    ]
+    told = {"accuracy": run.notes["accuracy"], "params": params, "macs": macs, "layers": layers}
+    run.recorder.findings(told)
+
+
+def _told(config: PruneConfig) -> dict[str, Any]:
+    """Return the config as JSON can say it; files go by what they hold, not by where they lie."""
+    source = {}
+    for name, path in (("checkpoint", config.source.checkpoint), ("order", config.source.order)):
+        if path is not None:
+            with path.open("rb") as file:
+                source[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return {**asdict(config), "source": source}

@@ -1,0 +1,239 @@
+"""The recipe `ticket`: an early mask, trained from early weights, against its rivals."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from slbi.structure.overlap import overlap
+from worker.training.data.load import load
+from worker.training.device import generator
+from worker.training.epoch import Tally
+from worker.training.plans import TicketConfig
+from worker.training.recipes.conduct import (
+    Surroundings,
+    Workplace,
+    batches_of,
+    conduct,
+    workplace,
+)
+from worker.training.recipes.family import Family, everywhere, leave_data
+from worker.training.recipes.files import add_masks, add_order
+from worker.training.recipes.fresh import fresh
+from worker.training.recipes.lesson import learn
+from worker.training.recipes.masks import impose, support_masks
+from worker.training.recipes.remember import (
+    recall_support,
+    remember,
+    remember_support,
+    remembered,
+)
+from worker.training.recipes.result import Result
+from worker.training.recipes.run import Run
+from worker.training.recipes.train import kept_shares
+from worker.training.recipes.twin import couple, plain, twin_layers
+from worker.training.recorder import ModelKind
+
+_ORIGINS = {
+    "ticket": "ticket",
+    "random": "its mask over random weights",
+    "dense": "its weights without a mask",
+}
+
+
+def ticket(config: TicketConfig, around: Surroundings) -> Result:
+    """Find a winning ticket and compare it with its rivals, or go on with that.
+
+    Raises:
+        as `conduct`; also ValueError if the images of `transfer_to` are of another shape.
+    """
+    state = around.state
+    transferred = state is not None and bool(state.about["counters"]["transferred"])
+
+    def begin(begun: float) -> Run:
+        data = config.data
+        if transferred and config.transfer_to is not None:
+            data = replace(data, dataset=config.transfer_to)
+        place = workplace(
+            around, data=data, compute=config.compute, batch=config.optim.batch, begun=begun
+        )
+        return _begin(config, place)
+
+    def body(run: Run, family: Family) -> None:
+        _search(config, run, family)
+        while run.phase != "train":
+            _arm(config, run, family)
+            if not _next(config, run, around):
+                break
+        run.recorder.findings(_findings(config, run))
+
+    return conduct(asdict(config), config.compute, around, begin, body)
+
+
+def _begin(config: TicketConfig, place: Workplace) -> Run:
+    net = fresh(
+        config.backbone, config.widths, place.data, place.compute, generator(place.seed, "weights")
+    )
+    steps = config.train.epochs * len(place.batches)
+    arms = (1 + len(config.rivals)) * (1 + (config.transfer_to is not None))
+    run = place.run(
+        net,
+        couple(net, config.optim, steps=steps, twin=config.twin),
+        twin_layers(net, config.twin),
+        phase="train",
+        epochs=config.train.epochs + arms * config.retrain.epochs,
+    )
+    run.watches_support = True
+    return run
+
+
+def _search(config: TicketConfig, run: Run, family: Family) -> None:
+    """Train with SLBI until the mask is taken, in place; the ticket's own training comes next."""
+    if run.phase != "train":
+        return
+    learn(
+        run, config.train, config.optim.learning_rate, run.selected,
+        done=lambda: _taken(config, run),
+    )  # fmt: skip
+    _taken(config, run)
+    selected = run.selected()
+    run.epochs -= config.train.epochs - run.phase_epoch
+    run.notes["mask_epoch"] = run.phase_epoch
+    run.notes["layers"] = kept_shares(run)
+    remember_support(run, selected)
+    add_order(run, family.output, mark=family.mark)
+    masks = support_masks(run, selected)
+    add_masks(run, family.output, masks, mark=family.mark)
+    for name, mask in masks.items():
+        run.memory[f"mask/{name}"] = mask
+    _start(config, run, "ticket")
+
+
+def _taken(config: TicketConfig, run: Run) -> bool:
+    """Return whether the mask is taken at this end of an epoch; keep what the next one compares."""
+    if run.phase_epoch == config.mask.rewind:
+        remember(run, "early")
+    overlaps: list[float] = run.notes.setdefault("overlaps", [])
+    selected = run.selected()
+    if len(overlaps) < run.phase_epoch - 1:  # else this end was looked at already
+        overlaps.append(overlap(recall_support(run, "last"), selected))
+    remember_support(run, selected, "last")
+    if config.mask.epoch != "auto":
+        return run.phase_epoch >= config.mask.epoch
+    return run.phase_epoch >= config.mask.rewind and stable(
+        overlaps, config.mask.stable, config.mask.patience
+    )
+
+
+def stable(overlaps: Sequence[float], threshold: float, patience: int) -> bool:
+    """Return whether the last `patience` overlaps have all reached the threshold."""
+    return len(overlaps) >= patience and min(overlaps[-patience:]) >= threshold
+
+
+def _arm(config: TicketConfig, run: Run, family: Family) -> None:
+    """Train what is left of an arm and add it to the family, in place."""
+    base = config.optim.learning_rate
+    learn(run, config.retrain, base, lambda: recall_support(run))
+    kind: ModelKind = run.phase  # type: ignore[assignment]  # a run's phase here is an arm
+    supports = recall_support(run) if run.masks else {}
+    filters = {
+        layer.name: supports[layer.name]
+        for layer in run.layers
+        if layer.structure == "filter" and run.masks
+    }
+    # Masked filters are silent, so that nothing changes without them.
+    cut = family.sliced(run, everywhere(run.net) | filters)
+    family.add(run, cut.net, kind, _ORIGINS[run.phase], run.accuracy, kept=cut.kept)
+
+
+def _next(config: TicketConfig, run: Run, around: Surroundings) -> bool:
+    """Begin the arm that follows, in place; return False if there is none."""
+    arms = ("ticket", *config.rivals)
+    position = arms.index(run.phase) + 1
+    if position == len(arms):
+        if config.transfer_to is None or run.transferred:
+            return False
+        _transfer(config, run, around)
+        position = 0
+    _start(config, run, arms[position])
+    return True
+
+
+def _transfer(config: TicketConfig, run: Run, around: Surroundings) -> None:
+    """Go over to the second data set, in place.
+
+    Raises:
+        ValueError: its images are of another shape.
+    """
+    leave_data(run)
+    data = load(
+        replace(config.data, dataset=config.transfer_to or ""),
+        around.directories,
+        split=generator(config.compute.seed, "split"),
+        device=run.compute.device,
+    )
+    shape = (run.data.channels, run.data.size)
+    if (data.channels, data.size) != shape:
+        raise ValueError(
+            f"transfer_to must have images of {shape[0]} channels and {shape[1]} px, "
+            f"{data.name} has {data.channels} and {data.size}"
+        )
+    run.data, run.transferred = data, True
+
+
+def _start(config: TicketConfig, run: Run, arm: ModelKind) -> None:
+    """Put the run before the first step of an arm, in place: the same batches for each."""
+    run.enter(arm)  # type: ignore[arg-type]  # every arm is a phase
+    run.tally = Tally(run.compute.device)
+    run.batches = batches_of(run.data, config.optim.batch, config.compute.seed)
+    purpose = "rival" if arm == "random" else "transfer"
+    run.net = fresh(
+        config.backbone,
+        config.widths,
+        run.data,
+        run.compute,
+        generator(config.compute.seed, purpose),
+    )
+    if arm != "random":
+        own = run.net.state_dict()
+        early = remembered(run, "early")
+        # A classifier of other classes begins anew.
+        fitting = {name: early[name] for name in own if early[name].shape == own[name].shape}
+        run.net.load_state_dict({**own, **fitting})
+    run.optimizer = plain(run.net, config.optim)
+    masks = {} if arm == "dense" else remembered(run, "mask")
+    own_shapes = {name: parameter.shape for name, parameter in run.net.named_parameters()}
+    impose(
+        run,
+        {name: mask for name, mask in masks.items() if _fits(mask.shape, own_shapes[name])},
+    )
+
+
+def _fits(mask: Sequence[int], shape: Sequence[int]) -> bool:
+    return all(ours in {1, theirs} for ours, theirs in zip(mask, shape, strict=True))
+
+
+def _findings(config: TicketConfig, run: Run) -> dict[str, object]:
+    """Return what came of the comparison, as JSON can say it."""
+    return {
+        "mask_epoch": run.notes["mask_epoch"],
+        "mask_chosen": "given" if config.mask.epoch != "auto" else _chosen(config, run),
+        "rewound_to": config.mask.rewind,
+        "overlaps": run.notes["overlaps"],
+        "layers": run.notes["layers"],
+        "arms": [
+            {
+                "arm": member.kind,
+                "dataset": member.dataset or config.data.dataset,
+                "validation_accuracy": member.validation_accuracy,
+                "params": member.params,
+                "macs": member.macs,
+            }
+            for member in run.members
+        ],
+    }
+
+
+def _chosen(config: TicketConfig, run: Run) -> str:
+    mask = config.mask
+    if stable(run.notes["overlaps"], mask.stable, mask.patience):
+        return "stable"
+    return "the last epoch: the mask did not become stable"

@@ -1,0 +1,82 @@
+"""The recipe `train`: a network of fixed widths, whose structure SLBI finds while it learns."""
+
+from dataclasses import asdict
+
+from worker.training.device import generator
+from worker.training.plans import TrainConfig
+from worker.training.recipes.conduct import Surroundings, Workplace, conduct, workplace
+from worker.training.recipes.family import Family, everywhere
+from worker.training.recipes.files import add_order
+from worker.training.recipes.fresh import fresh
+from worker.training.recipes.lesson import learn
+from worker.training.recipes.result import Result
+from worker.training.recipes.run import Run, Support
+from worker.training.recipes.twin import couple, twin_layers
+
+
+def train(config: TrainConfig, around: Surroundings) -> Result:
+    """Train a network of fixed widths with SLBI, or go on with it.
+
+    Raises:
+        as `conduct`.
+    """
+
+    def begin(begun: float) -> Run:
+        place = workplace(
+            around, data=config.data, compute=config.compute, batch=config.optim.batch, begun=begun
+        )
+        return _begin(config, place)
+
+    def body(run: Run, family: Family) -> None:
+        learn(run, config.train, config.optim.learning_rate, run.selected)
+        add_trained(run, family)
+
+    return conduct(asdict(config), config.compute, around, begin, body)
+
+
+def add_trained(run: Run, family: Family) -> None:
+    """Add a trained network to the family, what its support makes of it, and its entry order."""
+    family.add(run, run.net, "trained", "W", run.accuracy)
+    supports = filter_supports(run)
+    if any(not bool(support.all()) for support in supports.values()):
+        cut = family.cut(run, everywhere(run.net) | supports)
+        family.add(run, cut.net, "pruned", "support", run.validate(cut.net), kept=cut.kept)
+    add_order(run, family.output, mark=family.mark)
+    run.recorder.findings({"layers": kept_shares(run)})
+
+
+def filter_supports(run: Run) -> Support:
+    """Return the support of every layer of filters."""
+    selected = run.selected()
+    return {layer.name: selected[layer.name] for layer in run.layers if layer.structure == "filter"}
+
+
+def kept_shares(run: Run) -> list[dict[str, object]]:
+    """Return for every layer, as JSON can say it, how much of it is in the support."""
+    selected = run.selected()
+    return [
+        {
+            "layer": layer.name,
+            "structure": layer.structure,
+            "total": selected[layer.name].numel(),
+            "kept": int(selected[layer.name].sum()),
+        }
+        for layer in run.layers
+    ]
+
+
+def _begin(config: TrainConfig, place: Workplace) -> Run:
+    """Return the run before its first step."""
+    net = fresh(
+        config.backbone, config.widths, place.data, place.compute, generator(place.seed, "weights")
+    )
+    steps = config.train.epochs * len(place.batches)
+    run = place.run(
+        net,
+        couple(net, config.optim, steps=steps, twin=config.twin),
+        twin_layers(net, config.twin),
+        phase="train",
+        epochs=config.train.epochs,
+    )
+    run.watches_support = True
+    return run

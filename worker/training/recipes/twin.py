@@ -1,0 +1,162 @@
+"""Which weights of a network have a twin, and the scale between them: threshold and mu."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from slbi.nets.backbone import Backbone
+from slbi.nets.coupling import FilterGroup
+from slbi.optim.optimizer import SLBI
+from slbi.optim.scale import auto_mu
+from slbi.optim.shrink import Structure, group_norms
+from slbi.structure.path import LayerRecord
+from worker.training.config import OptimConfig
+from worker.training.plans import TwinConfig
+
+ENTRY = 2 / 3
+"""Share of a round after which a filter that keeps its initial norm enters the support. Below 0.58
+even idle filters enter within a round, at 1 hardly any filter does (VGG-11 on digits)."""
+
+GROWN = TwinConfig(structure="filter", threshold=1.0, scaling="none")
+"""The twin of a network that grows: all filters begin at one norm, whatever the widths."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Coupled:
+    """A weight with a twin."""
+
+    name: str
+    weight: Parameter
+    structure: Structure
+    threshold: float
+    """Norm of Z, or size of an entry, above which a filter or weight enters."""
+
+    def sizes(self) -> Tensor:
+        """Return the norms of its filters, (O,), or the sizes of its weights, one row of all."""
+        weight = self.weight.detach()
+        if self.structure == "element":
+            return weight.abs().flatten()
+        return group_norms(weight, self.structure).flatten()
+
+
+def couple(net: Backbone, config: OptimConfig, *, steps: int, twin: TwinConfig = GROWN) -> SLBI:
+    """Return the optimizer of a fresh network. Biases and norms never have a twin.
+
+    Args:
+        net: a network with its initial weights.
+        config: the settings of the optimizer.
+        steps: within which a filter may enter; mu = "auto" is solved for them.
+        twin: which weights have a twin.
+    """
+    coupled = _coupled(net, twin)
+    groups: dict[tuple[str, float], list[Parameter]] = {}
+    for each in coupled:
+        groups.setdefault((each.structure, each.threshold), []).append(each.weight)
+    having = {each.name for each in coupled}
+    rest = [parameter for name, parameter in net.named_parameters() if name not in having]
+    told: list[dict[str, Any]] = [
+        {"params": weights, "structure": structure, "threshold": threshold}
+        for (structure, threshold), weights in groups.items()
+    ]
+    return SLBI(
+        [*told, {"params": rest, "structure": None}],
+        lr=config.learning_rate,
+        kappa=config.kappa,
+        mu=solve_mu(coupled, config.learning_rate, steps) if config.mu == "auto" else config.mu,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.nesterov,
+        scaling="fan" if twin.scaling == "fan" else "none",
+        normalised=twin.normalised,
+    )
+
+
+def plain(net: Backbone, config: OptimConfig) -> SLBI:
+    """Return an optimizer of the same settings under which nothing has a twin."""
+    return SLBI(
+        net.parameters(),
+        lr=config.learning_rate,
+        kappa=config.kappa,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.nesterov,
+    )
+
+
+def twin_layers(net: Backbone, twin: TwinConfig) -> tuple[LayerRecord, ...]:
+    """Return the layers whose support the path follows: groups of filters, and single weights."""
+    records: list[LayerRecord] = []
+    for group in net.coupling().groups:
+        if _enters_as_filters(group, twin):
+            records.append(_record(len(records), group.name, group.kind, "filter"))
+    for each in _coupled(net, twin):
+        if each.structure == "element":
+            kind: Literal["conv", "linear"] = "conv" if each.weight.ndim > 2 else "linear"
+            records.append(_record(len(records), each.name, kind, "element"))
+    return tuple(records)
+
+
+def solve_mu(coupled: Sequence[Coupled], learning_rate: float, steps: int) -> float:
+    """Return the mu under which a filter that keeps its initial norm n enters within a round.
+
+    It enters after the share `ENTRY` of the round. The coupling pulls at every filter meanwhile: of
+    one that the loss does not hold up, Z reaches at kappa 1 only n (1 - exp(-1 / (ENTRY n))) in a
+    round, and less at a larger kappa. For the initial norm of all backbones, n = 1.4, that is 0.92,
+    below the threshold 1; so what a round selects is what the loss has held up.
+
+    Args:
+        coupled: the weights with a twin, with their initial values; n is the mean of their filters'
+            norms, or of the sizes of their entries, each in units of its threshold.
+        learning_rate: of the round.
+        steps: of the round.
+
+    Source: docs/method.md, "Scale".
+    """
+    sizes = torch.cat([each.sizes() / each.threshold for each in coupled])
+    return auto_mu(learning_rate, math.ceil(ENTRY * steps), float(sizes.mean()))
+
+
+def _coupled(net: Backbone, twin: TwinConfig) -> list[Coupled]:
+    """Return the weights with a twin, in the order of the network's parameters."""
+    filters = {
+        name
+        for group in net.coupling().groups
+        if _enters_as_filters(group, twin)
+        for name in group.tensors("producer")
+    }
+    found = []
+    for name, weight in net.named_parameters():
+        if weight.ndim < 2:
+            continue
+        if name in filters:
+            found.append(_scaled(name, weight, "filter", twin))
+        elif twin.structure == "element" or (twin.structure == "mixed" and weight.ndim == 2):
+            found.append(_scaled(name, weight, "element", twin))
+    return found
+
+
+def _enters_as_filters(group: FilterGroup, twin: TwinConfig) -> bool:
+    return twin.structure == "filter" or (twin.structure == "mixed" and group.kind == "conv")
+
+
+def _scaled(name: str, weight: Parameter, structure: Structure, twin: TwinConfig) -> Coupled:
+    """Return a weight and its own threshold."""
+    unscaled = Coupled(name=name, weight=weight, structure=structure, threshold=twin.threshold)
+    if twin.scaling != "initial":
+        return unscaled
+    size = float(unscaled.sizes().square().mean().sqrt())
+    return replace(unscaled, threshold=twin.threshold * (size or 1.0))
+
+
+def _record(
+    index: int,
+    name: str,
+    kind: Literal["conv", "linear"],
+    structure: Literal["filter", "element"],
+) -> LayerRecord:
+    return LayerRecord(index=index, name=name, kind=kind, growable=False, structure=structure)
