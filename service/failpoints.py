@@ -15,6 +15,8 @@ WRITES: Mapping[str, tuple[str, ...]] = {
     "claim": ("job", "attempt", "event", "worker", "commit"),
     "checkpoint": ("file", "sync", "rename", "folder", "row", "caps", "old", "commit", "unlink"),
     "publish": ("file", "sync", "rename", "folder", "artifact", "model", "event", "commit"),
+    "attach": ("file", "sync", "rename", "folder", "old", "artifact", "event", "commit"),
+    "findings": ("job", "event", "commit"),
     "finish": ("attempt", "ended", "job", "event", "commit"),
 }
 """What is written in one flow, in this order. The last ones follow the commit."""

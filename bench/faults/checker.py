@@ -18,7 +18,15 @@ VERDICTS = FINAL_EVENTS | {EventType.REQUEUED, EventType.PAUSED}
 """What must stand behind the end of an attempt: what it made of the job."""
 
 WRITTEN_UNDER_LEASE = frozenset(
-    {EventType.PROGRESS, EventType.GREW, EventType.MODEL, EventType.TESTED, EventType.RESTORED}
+    {
+        EventType.PROGRESS,
+        EventType.GREW,
+        EventType.MODEL,
+        EventType.TESTED,
+        EventType.FILE,
+        EventType.FINDINGS,
+        EventType.RESTORED,
+    }
 )
 """Events that only the attempt which holds the job may write."""
 
@@ -39,6 +47,7 @@ def violations(history: History, artifacts: Path) -> list[str]:
         records.path_is_whole,
         records.growth_shows_in_the_path,
         records.family_is_whole,
+        records.files_are_announced,
         records.nothing_lost_remains,
     )
     told = [sentence for rule in rules for sentence in rule(history)]

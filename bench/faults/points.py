@@ -10,14 +10,20 @@ from bench.faults.fault import Finding, Scope, Try
 from bench.faults.kills import child, integrity
 from bench.faults.trial import BRIEF, check, reference, unswept, until_claimed, until_ended
 from bench.faults.waiting import until
-from service.failpoints import NAMES, WRITES
+from service.failpoints import NAMES
+
+FLOWS = ("claim", "checkpoint", "publish", "finish")
+"""What a job that grows passes through: it attaches no file and has no findings."""
+
+POINTS = tuple(name for name in NAMES if name.partition(".")[0] in FLOWS)
+"""The failpoints of these."""
 
 FIRE_SECONDS = 60.0
 """How long it may take until a failpoint is reached."""
 
 
 def killing_at_every_point(arrange: Arrange) -> Try:
-    """Return what has a process die at each failpoint, if asked for often enough.
+    """Return what has a process die at each of `POINTS`, if asked for often enough.
 
     A job dies at one failpoint of every flow, one after the other; asked for fewer, at random ones.
     """
@@ -26,11 +32,11 @@ def killing_at_every_point(arrange: Arrange) -> Try:
         expected = reference(BRIEF)
         folder = scope.folder / "failpoints"
         folder.mkdir()
-        flows = [[name for name in NAMES if name.startswith(f"{flow}.")] for flow in WRITES]
+        flows = [[name for name in POINTS if name.startswith(f"{flow}.")] for flow in FLOWS]
         rounds: list[Sequence[str]] = [
             [name for name in names if name is not None] for names in zip_longest(*flows)
         ]
-        if scope.times < len(NAMES):
+        if scope.times < len(POINTS):
             rounds = [[scope.random.choice(flow) for flow in flows] for _ in range(scope.times)]
         with arrange(scope.folder, failpoint_dir=folder) as arrangement:
             for names in rounds:

@@ -53,7 +53,7 @@ def family_is_whole(history: History) -> Iterator[str]:
     positions = [model.position for model in history.models]
     if positions != list(range(len(positions))):
         yield f"its models must have the places 0, 1, 2, …, got {positions}"
-    files = {artifact.id: artifact for artifact in history.artifacts}
+    files = {artifact.id: artifact for artifact in history.artifacts if artifact.title is None}
     used = Counter(model.artifact_id for model in history.models)
     for artifact_id, times in used.items():
         if times > 1 or artifact_id not in files:
@@ -71,6 +71,20 @@ def family_is_whole(history: History) -> Iterator[str]:
             yield f"model {model.position} must have been tested"
 
 
+def files_are_announced(history: History) -> Iterator[str]:
+    """Give what does not hold of the files beside its models: one a title, announced once."""
+    files = [artifact for artifact in history.artifacts if artifact.title is not None]
+    for title, times in Counter(file.title for file in files).items():
+        if times > 1:
+            yield f"there must be one file {title}, there are {times}"
+    announced = [event for event in history.events if event.type == EventType.FILE]
+    for file in files:
+        fences = [event.fence for event in announced if event.data["artifact"] == str(file.id)]
+        if fences != [file.fence]:
+            told = f"by attempt {file.fence}, it was by {fences}"
+            yield f"file {file.title} must be announced once, {told}"
+
+
 def nothing_lost_remains(history: History) -> Iterator[str]:
     """Give what an attempt left beyond the checkpoint from which a later one went on.
 
@@ -82,6 +96,11 @@ def nothing_lost_remains(history: History) -> Iterator[str]:
         (model.step, fences[model.artifact_id], f"model {model.position}")
         for model in history.models
         if model.artifact_id in fences
+    ]
+    kept += [
+        (file.step, file.fence, f"file {file.title}")
+        for file in history.artifacts
+        if file.title is not None and file.step is not None
     ]
     spoke = {event.fence for event in history.events if event.type in _SHOWS_THAT_IT_BEGAN}
     spoke |= {fence for _, fence, _ in kept}
@@ -99,7 +118,9 @@ def nothing_lost_remains(history: History) -> Iterator[str]:
                 yield f"step {point.step} must not come twice, {told}"
 
 
-_SHOWS_THAT_IT_BEGAN = frozenset({EventType.PROGRESS, EventType.MODEL, EventType.RESTORED})
+_SHOWS_THAT_IT_BEGAN = frozenset(
+    {EventType.PROGRESS, EventType.MODEL, EventType.FILE, EventType.RESTORED}
+)
 
 
 def files_are_right(history: History, artifacts: Path) -> Iterator[str]:

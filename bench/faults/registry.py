@@ -20,7 +20,7 @@ from bench.faults import (
 from bench.faults.arrangement import Arrange, embedded, stack
 from bench.faults.databases import Databases
 from bench.faults.fault import Fault, Try
-from service.failpoints import NAMES, WRITES
+from service.failpoints import WRITES
 
 BOTH: Mapping[str, Arrange] = {"embedded": embedded, "stack": stack}
 """The arrangements in which jobs are run."""
@@ -133,7 +133,7 @@ def _failpoints() -> Iterator[Fault]:
     yield from _both(
         name="failpoints",
         what="a kill at every failpoint",
-        times=len(NAMES),
+        times=len(points.POINTS),
         make=points.killing_at_every_point,
         tested="stack",
     )

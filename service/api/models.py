@@ -1,30 +1,38 @@
-"""Routes: the family of a job, and the files of its members."""
+"""Routes: the family of a job, and its files."""
 
 import re
 import uuid
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.responses import FileResponse
 
 from service.api.access import Owner
-from service.api.answers.results import ModelAnswer, ModelList
+from service.api.answers.results import ArtifactAnswer, ArtifactList, ModelAnswer, ModelList
 from service.api.context import Here
 from service.api.jobs import matches
 from service.api.problems import documented
 from service.api.questions import CheckpointQuery, ModelsQuery
 from service.errors import RangeNotSatisfiableError
-from service.jobs.results import artifact, best, family, file_of
+from service.jobs.results import artifact, artifacts, best, family, file_of
 from service.settings import Settings
 from service.store.tables import Artifact
 
 router = APIRouter(prefix="/v1", tags=["results"])
 
 _ONE_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
+_BYTES = "application/octet-stream"
+_TYPES: Mapping[str, str] = {"png": "image/png", "json": "application/json", "csv": "text/csv"}
+"""Format -> its media type; of any other it is `_BYTES`."""
+
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The file.",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}}
+            for kind in (_BYTES, *_TYPES.values())
+        },
     },
     206: {"description": "The asked range of the file."},
     304: {"description": "The file is the one that the client has."},
@@ -64,6 +72,13 @@ def get_checkpoint(
     return _file(request, member.artifact, here.settings, name, if_none_match)
 
 
+@router.get("/jobs/{job_id}/artifacts", responses=documented(400, 401, 403, 404, 422, 503))
+def list_artifacts(job_id: uuid.UUID, owner: Owner, here: Here) -> ArtifactList:
+    """List the files of a job: the checkpoints of its models, and what lies beside them."""
+    found = artifacts(here.database, owner, job_id)
+    return ArtifactList(items=[ArtifactAnswer.of(each) for each in found])
+
+
 @router.get(
     "/artifacts/{artifact_id}/content",
     response_class=Response,
@@ -78,7 +93,7 @@ def get_content(
 ) -> Response:
     """Download a file."""
     record = artifact(here.database, owner, artifact_id)
-    name = f"{record.id}.{record.format}"
+    name = record.title or f"{record.id}.{record.format}"
     return _file(request, record, here.settings, name, if_none_match)
 
 
@@ -91,9 +106,8 @@ def _file(
     if matches(if_none_match, etag):
         return Response(status_code=304, headers=headers)
     _settle_range(request, record.bytes, etag)
-    return FileResponse(
-        place, headers=headers, media_type="application/octet-stream", filename=name
-    )
+    media_type = _TYPES.get(record.format, _BYTES)
+    return FileResponse(place, headers=headers, media_type=media_type, filename=name)
 
 
 def _settle_range(request: Request, size: int, etag: str) -> None:

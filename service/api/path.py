@@ -1,6 +1,7 @@
 """Route: the structure path of a job, as curves or with every bit."""
 
 import uuid
+from math import nan
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -49,17 +50,22 @@ def _arrays(found: StoredPath) -> dict[str, Array]:
     """Return every number of a path. Source of the names: docs/api.md, "The path"."""
     arrays: dict[str, Array] = {
         "layers": texts([layer.name for layer in found.layers]),
+        "structure": texts([layer.structure for layer in found.layers]),
         "phase": texts([step.phase for step in found.steps]),
     }
     for name in _WHOLE:
         arrays[name] = integers([getattr(step, name) for step in found.steps])
     for name in _REAL:
         arrays[name] = floats([getattr(step, name) for step in found.steps])
+    known = [step.support_accuracy for step in found.steps]
+    arrays["support_accuracy"] = floats([nan if each is None else each for each in known])
     for layer in found.layers:
         rows = found.support[layer.layer]
         filters = [row.n_filters for row in rows]
         arrays[f"n_filters/{layer.name}"] = integers(filters)
-        arrays[f"support/{layer.name}"] = bits([row.bits for row in rows], filters)
+        arrays[f"n_active/{layer.name}"] = integers([row.n_active for row in rows])
+        if layer.structure == "filter":  # of single weights there are only the counts
+            arrays[f"support/{layer.name}"] = bits([row.bits for row in rows], filters)
     for name in ("step", "layer", "round", "before", "after"):
         arrays[f"growth/{name}"] = integers([getattr(row, name) for row in found.growth])
     for name in ("fill", "threshold"):

@@ -130,6 +130,8 @@ def told(kind: str, data: Mapping[str, Any]) -> str:
         case EventType.GREW:
             rows = (f"{row['layer']} {row['before']}→{row['after']}" for row in data["layers"])
             text = f"round {data['round']} widened {', '.join(rows)}"
+        case EventType.FILE:
+            text = f"file {data['title']}"
         case EventType.CLAIMED:
             text = f"running on {data.get('host', 'a worker')}"
         case EventType.RESTORED:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from pydantic import ValidationError
 
-from service.cli import family, grow, jobs, offers, serving, steer, sweeping
+from service.cli import family, files, grow, jobs, offers, serving, steer, sweeping
 from service.cli.exits import CommandError, exit_code
 from service.cli.keys import keys
 from service.cli.output import console
@@ -48,6 +48,7 @@ def command() -> typer.Typer:
     app.command(rich_help_panel=look)(jobs.attempts)
     app.command(rich_help_panel=look)(jobs.path)
     app.command(rich_help_panel=look)(family.models)
+    app.command(rich_help_panel=look)(files.files)
     app.command(rich_help_panel=look)(offers.backbones)
     app.command(rich_help_panel=look)(offers.datasets)
     app.command(rich_help_panel=look)(offers.workers)

@@ -214,6 +214,21 @@ class Client:
         with self._named_failures():
             return fetch.to(target)
 
+    def artifacts(self, job_id: str) -> list[Json]:
+        """Return the files of a job, checkpoints and what lies beside them, in their order."""
+        return list(self._json("GET", f"/v1/jobs/{job_id}/artifacts")["items"])
+
+    def download_artifact(self, artifact_id: str, target: Path) -> Path:
+        """Write one file to `target`, as `download` does, and return that path.
+
+        Raises:
+            DamagedError: The file came with another SHA-256.
+            OSError: It cannot be written.
+        """
+        fetch = Download(self._http, f"/v1/artifacts/{artifact_id}/content", {}, self._backoff)
+        with self._named_failures():
+            return fetch.to(target)
+
     def backbones(self) -> list[Json]:
         """Return the backbones that can be asked for."""
         return list(self._json("GET", "/v1/backbones")["items"])

@@ -10,7 +10,7 @@ from service.contract import ModelKind
 from service.errors import GoneError, NotFoundError
 from service.jobs.follow import missing
 from service.store.database import Database
-from service.store.family import Member, family_of, find_artifact
+from service.store.family import Member, artifacts_of, family_of, find_artifact
 from service.store.jobs import find_job
 from service.store.path import StoredPath, read_path
 from service.store.tables import Artifact
@@ -121,6 +121,20 @@ def best(database: Database, owner: uuid.UUID, job_id: uuid.UUID, budget: Budget
         )
         raise NotFoundError(f"No model fits {budget}; the nearest is {_described(nearest)}.")
     return max(fitting, key=lambda each: (each.model.validation_accuracy, -each.model.macs))
+
+
+def artifacts(database: Database, owner: uuid.UUID, job_id: uuid.UUID) -> Sequence[Artifact]:
+    """Return the records of a job's files, in the order in which they came about.
+
+    Raises:
+        NotFoundError: this owner has no job of this id.
+    """
+    with database.reading() as session:
+        if find_job(session, owner, job_id) is None:
+            raise missing(job_id)
+        found = artifacts_of(session, owner, job_id)
+        session.expunge_all()
+    return found
 
 
 def artifact(database: Database, owner: uuid.UUID, artifact_id: uuid.UUID) -> Artifact:

@@ -100,6 +100,8 @@ def rewind(
     best = select(func.max(Model.validation_accuracy)).where(Model.job_id == job_id)
     job.best_accuracy = session.scalar(best)
     job.progress = None if at is None else at.progress
+    if at is None:
+        job.findings = None
     session.execute(
         update(Attempt)
         .where(Attempt.job_id == job_id, Attempt.fence == fence)
@@ -129,4 +131,5 @@ def _beyond(at: Checkpoint | None) -> Sequence[tuple[Any, Sequence[ColumnElement
         (PathStep, (PathStep.step > at.recorded_step,)),
         (Model, (Model.position >= at.models,)),
         (Artifact, (Artifact.kind == "checkpoint", Artifact.id.not_in(later))),
+        (Artifact, (Artifact.title.is_not(None), Artifact.step > at.recorded_step)),
     ]

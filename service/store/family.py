@@ -1,4 +1,4 @@
-"""The family of a job: its models and their files. Nothing here commits."""
+"""The family of a job: its models, their files and those beside them. Nothing here commits."""
 
 import uuid
 from collections.abc import Sequence
@@ -27,6 +27,15 @@ def family_of(session: Session, owner: uuid.UUID, job_id: uuid.UUID) -> Sequence
         .order_by(Model.position, Model.id)
     )
     return [Member(model=model, artifact=artifact) for model, artifact in rows]
+
+
+def artifacts_of(session: Session, owner: uuid.UUID, job_id: uuid.UUID) -> Sequence[Artifact]:
+    """Return the published files of a job, in the order in which they came about."""
+    return session.scalars(
+        select(Artifact)
+        .where(Artifact.job_id == job_id, Artifact.owner == owner)
+        .order_by(Artifact.published_at, Artifact.id)
+    ).all()
 
 
 def find_artifact(session: Session, owner: uuid.UUID, artifact_id: uuid.UUID) -> Artifact | None:

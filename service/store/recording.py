@@ -1,4 +1,4 @@
-"""What an attempt reports: its path, its family, its progress.
+"""What an attempt reports: its path, its family, its progress, its files and findings.
 
 Every function asks first whether the attempt still holds its job (`claims.held`), and raises
 FenceLostError, having written nothing, if it does not. Called a second time after a commit whose
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from service import failpoints
@@ -165,3 +165,51 @@ def tested(
         "models": [{"model": str(model.id), "test_accuracy": model.test_accuracy} for model in said]
     }
     append(session, job_id=job_id, fence=fence, kind=EventType.TESTED, data=data, now=now)
+
+
+def file(session: Session, *, job_id: uuid.UUID, fence: int, row: Artifact, now: datetime) -> None:
+    """Publish a file of the job beside its models, in place of the one of its title, and say so.
+
+    `row` becomes the job's owner's. Its file is whole and will not change.
+
+    Raises:
+        ValueError: the file lies where another one was published that is not the same.
+    """
+    job = held(session, job_id=job_id, fence=fence)
+    same = select(Artifact).where(Artifact.storage_key == row.storage_key)
+    there = session.scalars(same).one_or_none()
+    if there is not None:
+        if (there.title, there.sha256) != (row.title, row.sha256):
+            told = f"a file must be published once, {row.storage_key} was as {there.title!r}"
+            raise ValueError(f"{told} with SHA-256 {there.sha256}")
+        return
+    row.owner = job.owner
+    with failpoints.around("attach.old"):
+        before = (Artifact.job_id == job_id, Artifact.title == row.title)
+        session.execute(delete(Artifact).where(*before))
+    with failpoints.around("attach.artifact"):
+        session.add(row)
+        session.flush()
+    data = {
+        "artifact": str(row.id),
+        "title": row.title,
+        "kind": row.kind,
+        "format": row.format,
+        "bytes": row.bytes,
+    }
+    with failpoints.around("attach.event"):
+        append(session, job_id=job_id, fence=fence, kind=EventType.FILE, data=data, now=now)
+
+
+def findings(
+    session: Session, *, job_id: uuid.UUID, fence: int, data: Mapping[str, Any], now: datetime
+) -> None:
+    """Keep what the job found out so far, in place of what was told before, and say so."""
+    job = held(session, job_id=job_id, fence=fence)
+    if job.findings == data:
+        return
+    with failpoints.around("findings.job"):
+        job.findings = dict(data)
+        session.flush()
+    with failpoints.around("findings.event"):
+        append(session, job_id=job_id, fence=fence, kind=EventType.FINDINGS, data=data, now=now)

@@ -195,7 +195,7 @@ class Artifact(Base):
     title: Mapped[str | None] = mapped_column(String(255))
     """Its name within the job, e.g. "conv1-weights.png"; null for the checkpoint of a model."""
     step: Mapped[int | None] = mapped_column(BigInteger)
-    """Step of the path that it belongs to; null for the checkpoint of a model."""
+    """Last step of the path by then; null for the checkpoint of a model."""
     storage_key: Mapped[str] = mapped_column(String(255), unique=True)
     sha256: Mapped[str] = mapped_column(String(64))
     bytes: Mapped[int] = mapped_column(BigInteger)

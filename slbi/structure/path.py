@@ -14,6 +14,9 @@ from torch import Tensor
 Phase = Literal["grow", "tune", "prune"]
 """What a step of the path belonged to: a round of growth, tuning, or tuning of a pruned network."""
 
+Structure = Literal["filter", "element"]
+"""What enters the support as one: a whole filter, or a single weight."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerRecord:
@@ -27,20 +30,26 @@ class LayerRecord:
     """What makes the filters: convolutions or a linear layer."""
     growable: bool
     """Whether the run may widen it."""
+    structure: Structure = "filter"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SupportRecord:
-    """Which filters of one layer were in the support at one step."""
+    """Which filters of one layer were in the support at one step.
+
+    Of an `element` layer the numbers count single weights, and no bits are kept: a path of millions
+    of bits a point would outgrow what it describes.
+    """
 
     layer: int
     """`LayerRecord.index`."""
     n_filters: int
-    """Filters the layer had."""
+    """Filters, or elements, the layer had."""
     n_active: int
-    """Filters in the support."""
+    """Of these, those in the support."""
     bits: bytes
-    """One bit a filter, filter 0 in the highest bit of byte 0. Source: `pack`."""
+    """One bit a filter, filter 0 in the highest bit of byte 0; empty for an `element` layer.
+    Source: `pack`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +79,9 @@ class StepRecord:
     """Wall-clock seconds the epoch took, validation included."""
     support: tuple[SupportRecord, ...]
     """One for each layer of the path."""
+    support_accuracy: float | None = None
+    """Validation accuracy, 0 to 1, of the weights that lie in the support alone; None if it was not
+    measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -106,10 +106,31 @@ def model(position: int, fence: int, artifacts: Path) -> tuple[Model, Artifact, 
     return row, file, event(fence, "model", model=str(row.id))
 
 
+def file(fence: int, artifacts: Path) -> tuple[Artifact, JobEvent]:
+    key = f"{JOB}/{fence}/020-a.csv"
+    path = artifacts / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"a,b")
+    row = Artifact(
+        id=uuid.uuid4(),
+        job_id=JOB,
+        fence=fence,
+        kind="table",
+        format="csv",
+        title="a.csv",
+        step=20,
+        storage_key=key,
+        sha256=hashlib.sha256(b"a,b").hexdigest(),
+        bytes=3,
+    )
+    return row, event(fence, "file", artifact=str(row.id))
+
+
 @pytest.fixture
 def history(tmp_path: Path) -> History:
     """A job that was lost once and went on behind its first epoch, and came to a good end."""
     first, second = model(0, 1, tmp_path), model(1, 2, tmp_path)
+    table = file(2, tmp_path)
     events = [
         event(0, "submitted"),
         event(1, "claimed"),
@@ -123,6 +144,8 @@ def history(tmp_path: Path) -> History:
         event(2, "progress", epoch=2),
         second[2],
         event(2, "tested"),
+        event(2, "findings"),
+        table[1],
         event(2, "attempt_ended", outcome="succeeded"),
         event(2, "succeeded"),
     ]
@@ -134,7 +157,7 @@ def history(tmp_path: Path) -> History:
         support=[support(1, 4), support(2, 8)],
         growth=[PathGrowth(job_id=JOB, step=10, layer=0, round=0, before=4, after=8, fill=1.0)],
         models=[first[0], second[0]],
-        artifacts=[first[1], second[1]],
+        artifacts=[first[1], second[1], table[0]],
         checkpoints=[],
     )
 
@@ -202,7 +225,25 @@ BROKEN: dict[str, tuple[Callable[[History], History], str]] = {
     "a growth left out": (edited(lambda g: g.clear(), "growth"), "went from 4 to 8"),
     "a model twice": (assigned("models", 1, position=0), "the places 0, 1, 2"),
     "a file of no model": (edited(lambda m: m.pop(), "models"), "belongs to none"),
-    "a model without its file": (edited(lambda a: a.pop(), "artifacts"), "a file of its own"),
+    "a model without its file": (edited(lambda a: a.pop(1), "artifacts"), "a file of its own"),
+    "a title twice": (
+        edited(
+            lambda a: a.append(
+                Artifact(id=JOB, job_id=JOB, fence=1, title="a.csv", step=1, storage_key="x")
+            ),
+            "artifacts",
+        ),
+        "one file a.csv",
+    ),
+    "a file announced by another": (assigned("artifacts", 2, fence=1), "file a.csv must be ann"),
+    "a file that was lost and remained": (
+        assigned("artifacts", 2, fence=1),
+        "file a.csv of attempt 1 must be gone",
+    ),
+    "a stale file": (
+        edited(lambda e: e.insert(7, event(1, "file", artifact="x")), "events"),
+        "attempt 1 may not write file while 2 holds",
+    ),
     "a model announced by another": (assigned("artifacts", 1, fence=1), "announced once"),
     "a model that was not tested": (assigned("models", 0, test_accuracy=None), "been tested"),
     "what was lost and remained": (

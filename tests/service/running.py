@@ -176,6 +176,46 @@ def store_finished_job(
     return done
 
 
+FILES = {
+    "conv2-weights.png": ("picture", "png"),
+    "order.json": ("order", "json"),
+    "mask.safetensors": ("mask", "safetensors"),
+    "accuracies.csv": ("table", "csv"),
+}
+"""Title -> kind and format of what `store_files` stores; each file holds its title."""
+
+
+def store_files(
+    database: Database, artifacts: Path, job_id: uuid.UUID, owner: uuid.UUID = LOCAL_OWNER
+) -> dict[str, uuid.UUID]:
+    """Store files beside the models of a job; return title -> artifact."""
+    artifacts.mkdir(parents=True, exist_ok=True)
+    stored = {}
+    with database.writing() as session:
+        for title, (kind, form) in FILES.items():
+            content = title.encode()
+            key = f"{job_id}-{title}"
+            (artifacts / key).write_bytes(content)
+            stored[title] = new_id()
+            session.add(
+                Artifact(
+                    id=stored[title],
+                    owner=owner,
+                    job_id=job_id,
+                    fence=1,
+                    kind=kind,
+                    format=form,
+                    title=title,
+                    step=20,
+                    storage_key=key,
+                    sha256=hashlib.sha256(content).hexdigest(),
+                    bytes=len(content),
+                    published_at=NOON,
+                )
+            )
+    return stored
+
+
 def _store_path(session: Session, job_id: uuid.UUID) -> None:
     for layer, name in enumerate(("conv2", "conv10")):
         session.add(PathLayer(job_id=job_id, layer=layer, name=name, kind="conv", growable=True))

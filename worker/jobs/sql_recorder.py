@@ -1,8 +1,9 @@
 """The recorder of a job: what a run reports, written to SQL under the attempt's fence."""
 
 import hashlib
+import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from service.store.tables import Artifact, Model, PathGrowth, PathLayer, PathSte
 from slbi.structure.path import GrowthRecord, LayerRecord, StepRecord
 from worker.jobs.persist import persist
 from worker.training.keeper import Point
-from worker.training.recorder import ModelRecord, ProgressRecord, TestRecord
+from worker.training.recorder import FileRecord, ModelRecord, ProgressRecord, TestRecord
 
 T = TypeVar("T")
 
@@ -113,6 +114,7 @@ class SqlRecorder:
                         name=layer.name,
                         kind=layer.kind,
                         growable=layer.growable,
+                        structure=layer.structure,
                     )
                     for layer in layers
                 ],
@@ -161,11 +163,8 @@ class SqlRecorder:
         Raises:
             ValueError: the file lies elsewhere.
         """
-        if not model.checkpoint.is_relative_to(self.output):
-            raise ValueError(f"a checkpoint must lie in {self.output}, got {model.checkpoint}")
         model_id, artifact_id, now = new_id(), new_id(), datetime.now(UTC)
-        position, file = self._models, _describe(model.checkpoint)
-        key = model.checkpoint.relative_to(self._artifacts).as_posix()
+        position, stored = self._models, self._stored(model.checkpoint, "a checkpoint")
         member = _values(model) | {"widths": dict(model.widths)}
         del member["checkpoint"]
         self._write(
@@ -182,10 +181,9 @@ class SqlRecorder:
                 artifact=Artifact(
                     id=artifact_id,
                     **self._held,
-                    **file,
+                    **stored,
                     kind="checkpoint",
                     format="safetensors",
-                    storage_key=key,
                     published_at=now,
                 ),
                 now=now,
@@ -202,6 +200,50 @@ class SqlRecorder:
                 session, **self._held, accuracies=accuracies, now=datetime.now(UTC)
             )
         )
+
+    def file(self, record: FileRecord) -> None:
+        """Publish a file beside the models; it must lie in `output`.
+
+        Raises:
+            ValueError: the file lies elsewhere, or where another one was published before.
+        """
+        artifact_id, now = new_id(), datetime.now(UTC)
+        stored = self._stored(record.path, "a file")
+        about = _values(record)
+        del about["path"]
+        self._write(
+            lambda session: recording.file(
+                session,
+                **self._held,
+                row=Artifact(id=artifact_id, **self._held, **stored, **about, published_at=now),
+                now=now,
+            ),
+            flow="attach",
+        )
+
+    def findings(self, findings: Mapping[str, Any]) -> None:
+        """Keep what the run found out.
+
+        Raises:
+            ValueError: JSON cannot say it: PostgreSQL takes no NaN.
+        """
+        data = json.loads(json.dumps(dict(findings), allow_nan=False))
+        self._write(
+            lambda session: recording.findings(
+                session, **self._held, data=data, now=datetime.now(UTC)
+            ),
+            flow="findings",
+        )
+
+    def _stored(self, path: Path, what: str) -> dict[str, Any]:
+        """Return how a row names a file of this attempt: storage key, SHA-256, size.
+
+        Raises:
+            ValueError: it lies elsewhere.
+        """
+        if not path.is_relative_to(self.output):
+            raise ValueError(f"{what} must lie in {self.output}, got {path}")
+        return {"storage_key": path.relative_to(self._artifacts).as_posix(), **_describe(path)}
 
     def _write(self, write: Callable[[Session], T], flow: str | None = None) -> T:
         return persist(self._database, write, give_up=self._give_up, flow=flow)

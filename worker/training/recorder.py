@@ -1,9 +1,10 @@
-"""How a run tells what it did: the path, the family, its progress."""
+"""How a run tells what it did: the path, the family, its progress, its files and findings."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from slbi.structure.path import PathList, Phase, Recorder
 
@@ -65,6 +66,31 @@ class TestRecord:
     """0 to 1."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileRecord:
+    """A file that a run leaves beside its models, written and complete."""
+
+    title: str
+    """Its name within the run, e.g. "conv1-weights.png", ending in its format. A later file of the
+    same title takes its place."""
+    kind: Literal["picture", "order", "mask", "table"]
+    format: Literal["png", "safetensors", "json", "csv"]
+    step: int
+    """Last step of the path by then, 0 before the first: an attempt that goes on from an earlier
+    one has the file made again."""
+    path: Path
+    """In the run's folder, under a name that no file of the run had before: whoever reads the one
+    of this title that there was must not find another content."""
+
+    def __post_init__(self) -> None:
+        if not _TITLE.fullmatch(self.title) or not self.title.endswith(f".{self.format}"):
+            told = f"title must be a plain file name of at most 255 characters in .{self.format}"
+            raise ValueError(f"{told}, got {self.title!r}")
+
+
+_TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+
+
 class RunRecorder(Recorder, Protocol):
     """Takes everything a run reports, in order, each record once."""
 
@@ -77,6 +103,12 @@ class RunRecorder(Recorder, Protocol):
     def tested(self, results: tuple[TestRecord, ...]) -> None:
         """Take the test accuracy of every member."""
 
+    def file(self, record: FileRecord) -> None:
+        """Take a file of the run beside its models; it is complete."""
+
+    def findings(self, findings: Mapping[str, Any]) -> None:
+        """Take what the run found out so far, as JSON can say it; replaces what was told before."""
+
 
 @dataclass(kw_only=True)
 class RunList(PathList):
@@ -85,6 +117,9 @@ class RunList(PathList):
     progress_records: list[ProgressRecord] = field(default_factory=list)
     model_records: list[ModelRecord] = field(default_factory=list)
     test_records: list[TestRecord] = field(default_factory=list)
+    file_records: list[FileRecord] = field(default_factory=list)
+    found: Mapping[str, Any] | None = None
+    """What `findings` was told last."""
 
     def progress(self, progress: ProgressRecord) -> None:
         """Keep where the run stands."""
@@ -97,3 +132,12 @@ class RunList(PathList):
     def tested(self, results: tuple[TestRecord, ...]) -> None:
         """Keep the test accuracies."""
         self.test_records.extend(results)
+
+    def file(self, record: FileRecord) -> None:
+        """Keep a file, and only the last of each title."""
+        self.file_records = [kept for kept in self.file_records if kept.title != record.title]
+        self.file_records.append(record)
+
+    def findings(self, findings: Mapping[str, Any]) -> None:
+        """Keep the findings, and no earlier ones."""
+        self.found = findings

@@ -1,11 +1,11 @@
 """What a run records, told as it happens: a type and data that JSON can say."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from slbi.structure.path import GrowthRecord, LayerRecord, StepRecord
-from worker.training.recorder import ModelRecord, ProgressRecord, TestRecord
+from worker.training.recorder import FileRecord, ModelRecord, ProgressRecord, TestRecord
 
 Report = Callable[[str, Any], None]
 """Takes the type of a record, and its data."""
@@ -15,7 +15,8 @@ class Reporter:
     """A `RunRecorder` that hands every record on at once and keeps none.
 
     Types and data are those of a job's events where a job has such an event (`grew`, `progress`,
-    `model`, `tested`); `layers` and `step` are the path, whose supports are told in hex.
+    `model`, `tested`, `file`, `findings`), with paths for ids; `layers` and `step` are the path,
+    whose supports are told in hex.
 
     Args:
         report: takes the records.
@@ -61,3 +62,12 @@ class Reporter:
         """Tell the test accuracies, each with its member's place in the family."""
         models = [{"model": row.model, "test_accuracy": row.accuracy} for row in results]
         self._report("tested", {"models": models})
+
+    def file(self, record: FileRecord) -> None:
+        """Tell a file."""
+        size = record.path.stat().st_size
+        self._report("file", {**asdict(record), "path": str(record.path), "bytes": size})
+
+    def findings(self, findings: Mapping[str, Any]) -> None:
+        """Tell what the run found out so far."""
+        self._report("findings", dict(findings))

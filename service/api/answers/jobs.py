@@ -12,7 +12,8 @@ from service.jobs.submit import Forecast, NetworkSize
 from service.store.tables import Attempt, JobEvent
 
 _LINKS = (
-    "events", "attempts", "path", "models", "checkpoint", "cancel", "pause", "resume", "retry",
+    "events", "attempts", "path", "models", "checkpoint", "artifacts", "cancel", "pause", "resume",
+    "retry",
 )  # fmt: skip
 
 
@@ -77,6 +78,9 @@ class JobAnswer(BaseModel):
     progress: dict[str, Any] | None = Field(description="Where the run stood after its last epoch.")
     eta_seconds: float | None = Field(description="Until the end at most, while it runs.")
     widths: dict[str, int] | None = Field(description="Filters of every group now.")
+    findings: dict[str, Any] | None = Field(
+        description="What it found out beyond its models so far; null if nothing."
+    )
     best_accuracy: float | None = Field(description="On the validation split, 0 to 1.")
     error: str | None = Field(description="Why it failed, or was paused by the service itself.")
     links: dict[str, str]
@@ -107,6 +111,7 @@ class JobAnswer(BaseModel):
             progress=job.progress,
             eta_seconds=progress.get("eta_seconds") if job.state in HELD_STATES else None,
             widths=progress.get("widths"),
+            findings=job.findings,
             best_accuracy=job.best_accuracy,
             error=job.error,
             links={"self": here, **{name: f"{here}/{name}" for name in _LINKS}},

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from service.contract import ModelKind
 from service.jobs.results import RankedMember
 from service.store.path import StoredPath
+from service.store.tables import Artifact
 
 
 class LayerAnswer(BaseModel):
@@ -17,7 +18,10 @@ class LayerAnswer(BaseModel):
     name: str
     kind: str
     growable: bool
-    n_filters: list[int]
+    structure: str = Field(
+        description="What enters the support as one: a filter, or an element, a single weight."
+    )
+    n_filters: list[int] = Field(description="Of an element layer: single weights.")
     n_active: list[int]
 
 
@@ -31,6 +35,9 @@ class StepAnswer(BaseModel):
     loss: float
     train_accuracy: float
     validation_accuracy: float
+    support_accuracy: float | None = Field(
+        description="On the validation split, of the weights on the support alone; null: unknown."
+    )
     learning_rate: float
     params: int
     macs: int
@@ -68,6 +75,7 @@ class PathAnswer(BaseModel):
                 name=row.name,
                 kind=row.kind,
                 growable=row.growable,
+                structure=row.structure,
                 n_filters=[support.n_filters for support in path.support[row.layer]],
                 n_active=[support.n_active for support in path.support[row.layer]],
             )
@@ -95,13 +103,37 @@ class ArtifactAnswer(BaseModel):
     """A file."""
 
     id: uuid.UUID
-    kind: str
+    title: str | None = Field(description="Its name within the job; null for that of a model.")
+    kind: str = Field(description="checkpoint, picture, order, mask or table.")
     format: str
+    step: int | None = Field(description="Last step of the path by then; null for a model's.")
     sha256: str
     bytes: int
     published_at: datetime
     expires_at: datetime | None
     href: str = Field(description="Where its content is.")
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> "ArtifactAnswer":
+        """Return the answer for a file."""
+        return cls(
+            id=artifact.id,
+            title=artifact.title,
+            kind=artifact.kind,
+            format=artifact.format,
+            step=artifact.step,
+            sha256=artifact.sha256,
+            bytes=artifact.bytes,
+            published_at=artifact.published_at,
+            expires_at=artifact.expires_at,
+            href=f"/v1/artifacts/{artifact.id}/content",
+        )
+
+
+class ArtifactList(BaseModel):
+    """The files of a job, in the order in which they came about."""
+
+    items: list[ArtifactAnswer]
 
 
 class ModelAnswer(BaseModel):
@@ -133,16 +165,7 @@ class ModelAnswer(BaseModel):
                 **{name: getattr(model, name) for name in cls.model_fields if hasattr(model, name)},
                 "pareto": ranked.pareto,
                 "expires_at": artifact.expires_at,
-                "artifact": ArtifactAnswer(
-                    id=artifact.id,
-                    kind=artifact.kind,
-                    format=artifact.format,
-                    sha256=artifact.sha256,
-                    bytes=artifact.bytes,
-                    published_at=artifact.published_at,
-                    expires_at=artifact.expires_at,
-                    href=f"/v1/artifacts/{artifact.id}/content",
-                ),
+                "artifact": ArtifactAnswer.of(artifact),
             }
         )
 

@@ -62,6 +62,7 @@ SEEN_BY_A_STRANGER: dict[tuple[str, str], Callable[[Response], None]] = {
     ("GET", f"{JOB}/path"): _is_missing,
     ("GET", f"{JOB}/models"): _is_missing,
     ("GET", f"{JOB}/checkpoint"): _is_missing,
+    ("GET", f"{JOB}/artifacts"): _is_missing,
     ("GET", "/v1/artifacts/{artifact_id}/content"): _is_missing,
     ("GET", "/v1/workers"): _shows_no_job,
     ("GET", "/v1/backbones"): _is_public,

@@ -64,7 +64,15 @@ def test_no_spec_breaks_a_submit(service: Service, spec: dict[str, Any], *, dry_
         st.one_of(st.text(max_size=10), st.integers().map(str), st.just("npz")),
     ),
     path=st.sampled_from(
-        ["", "/{id}/attempts", "/{id}/events", "/{id}/path", "/{id}/models", "/{id}/checkpoint"]
+        [
+            "",
+            "/{id}/attempts",
+            "/{id}/events",
+            "/{id}/path",
+            "/{id}/models",
+            "/{id}/checkpoint",
+            "/{id}/artifacts",
+        ]
     ),
 )
 def test_no_query_breaks_a_read(service: Service, query: dict[str, str], path: str) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.store.tables import PathLayer, PathStep, PathSupport
 from tests.service.running import FinishedJob, Service
 
 
@@ -59,6 +60,35 @@ def test_npz_holds_every_bit(service: Service, finished: FinishedJob) -> None:
     assert np.flatnonzero(arrays["support/conv10"][0]).tolist() == [0, 7, 8]
     assert np.flatnonzero(arrays["support/conv10"][1]).tolist() == [8]
     assert arrays["growth/after"].tolist() == [5]
+
+
+def test_of_single_weights_there_are_counts_and_no_bits(
+    service: Service, finished: FinishedJob
+) -> None:
+    with service.database.writing() as session:
+        layer = {"job_id": finished.job_id, "layer": 2}
+        session.add(
+            PathLayer(**layer, name="fc", kind="linear", growable=False, structure="element")
+        )
+        for step, active in ((10, 5), (20, 700)):
+            counts = {"n_filters": 10**6, "n_active": active, "bits": b""}
+            session.add(PathSupport(**layer, step=step, **counts))
+        session.get_one(PathStep, (finished.job_id, 20)).support_accuracy = 0.25
+    path = _path(service, finished)
+    assert [layer["structure"] for layer in path["layers"]] == ["filter", "filter", "element"]
+    assert path["layers"][2]["n_active"] == [5, 700]
+    assert [step["support_accuracy"] for step in path["steps"]] == [None, 0.25]
+
+    answer = service.client.get(f"/v1/jobs/{finished.job_id}/path?format=npz")
+    with np.load(BytesIO(answer.content), allow_pickle=False) as held:
+        arrays = dict(held)
+    assert arrays["structure"].tolist() == ["filter", "filter", "element"]
+    assert "support/fc" not in arrays
+    assert arrays["n_filters/fc"].tolist() == [10**6, 10**6]
+    assert arrays["n_active/fc"].tolist() == [5, 700]
+    assert arrays["n_active/conv2"].tolist() == [2, 4]
+    assert np.isnan(arrays["support_accuracy"][0])
+    assert arrays["support_accuracy"][1] == 0.25
 
 
 def test_npz_has_the_counts_of_the_curves(service: Service, finished: FinishedJob) -> None:

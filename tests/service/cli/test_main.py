@@ -72,6 +72,7 @@ def test_the_help_names_every_command_and_the_exit_codes() -> None:
         "pause",
         "attempts",
         "pull",
+        "files",
         "keys",
         "grow",
         "4 service not reached",
@@ -154,7 +155,7 @@ def test_watching_as_json_gives_one_event_a_line_in_order(server: str, finished:
 def test_every_listing_speaks_json(server: str, finished: str) -> None:
     for name in ("jobs", "backbones", "datasets", "workers"):
         assert len(_read(_slbi(name, "--json", server=server))) > 0
-    for name in ("models", "path", "show", "attempts"):
+    for name in ("models", "path", "show", "attempts", "files"):
         assert len(_read(_slbi(name, finished, "--json", server=server))) > 0
 
 
@@ -177,6 +178,19 @@ def test_a_pulled_model_has_its_description_beside_it(
     assert beside == pulled["description"]
     assert beside["backbone"] == "vgg11"
     assert target.stat().st_size > 1000
+
+
+def test_the_files_of_a_job_are_listed_and_fetched(
+    server: str, finished: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "new" / "folder"
+    shown = _slbi("files", finished, "--download", str(folder), server=server)
+    assert shown.returncode == 0, shown.stderr
+    found = _read(_slbi("files", finished, "--json", server=server))
+    assert {path.name for path in folder.iterdir()} == {f"{row['id']}.safetensors" for row in found}
+    assert all(row["id"] in shown.stdout for row in found)
+    sizes = [(folder / f"{row['id']}.safetensors").stat().st_size for row in found]
+    assert sizes == [row["bytes"] for row in found]
 
 
 def test_a_description_never_replaces_the_model(finished: str, server: str, tmp_path: Path) -> None:

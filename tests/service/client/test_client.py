@@ -180,6 +180,12 @@ def test_attempts_come_as_a_list(prepared: Prepared) -> None:
     assert prepared.asked[0].path == "/v1/jobs/7/attempts"
 
 
+def test_files_come_as_a_list(prepared: Prepared) -> None:
+    prepared.answers = [_json({"items": [{"id": "1"}, {"id": "2"}]})]
+    assert prepared.client().artifacts("7") == [{"id": "1"}, {"id": "2"}]
+    assert prepared.asked[0].path == "/v1/jobs/7/artifacts"
+
+
 def test_a_stream_that_brings_nothing_is_given_up(prepared: Prepared) -> None:
     prepared.answers = [Answer(body=b": nothing\n\n") for _ in range(3)]
     with pytest.raises(UnreachableError, match="ended before the job did"):

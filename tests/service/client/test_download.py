@@ -28,6 +28,13 @@ def test_a_file_arrives_whole_and_leaves_no_part(prepared: Prepared, tmp_path: P
     assert prepared.asked[0].path == "/v1/jobs/7/checkpoint?max_macs=9&format=safetensors"
 
 
+def test_a_file_beside_the_models_is_fetched_by_its_id(prepared: Prepared, tmp_path: Path) -> None:
+    prepared.answers = [Answer(headers=ETAG, body=CONTENT)]
+    target = prepared.client().download_artifact("3", tmp_path / "a.png")
+    assert target.read_bytes() == CONTENT
+    assert prepared.asked[0].path == "/v1/artifacts/3/content"
+
+
 def test_a_download_that_breaks_off_goes_on_where_it_was(
     prepared: Prepared, tmp_path: Path
 ) -> None:

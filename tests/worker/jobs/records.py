@@ -12,11 +12,12 @@ from service.store.tables import Base
 from slbi.structure.path import GrowthRecord, LayerRecord, StepRecord, SupportRecord
 from tests.yard import Yard
 from worker.jobs.sql_recorder import SqlRecorder
-from worker.training.recorder import ModelRecord
+from worker.training.recorder import FileRecord, ModelRecord
 
 LAYERS = (
     LayerRecord(index=0, name="conv1", kind="conv", growable=True),
     LayerRecord(index=1, name="fc1", kind="linear", growable=False),
+    LayerRecord(index=2, name="fc2", kind="linear", growable=False, structure="element"),
 )
 
 
@@ -25,6 +26,7 @@ def step(number: int, widths: tuple[int, int]) -> StepRecord:
         SupportRecord(layer=layer, n_filters=width, n_active=1, bits=b"\x80" * (width // 8))
         for layer, width in enumerate(widths)
     )
+    elements = SupportRecord(layer=2, n_filters=10**6, n_active=number, bits=b"")
     return StepRecord(
         step=number,
         epoch=number // 10,
@@ -37,7 +39,8 @@ def step(number: int, widths: tuple[int, int]) -> StepRecord:
         params=123,
         macs=2**40,
         seconds=1.5,
-        support=support,
+        support=(*support, elements),
+        support_accuracy=None if number < 30 else 0.125,
     )
 
 
@@ -72,6 +75,13 @@ def member(output: Path, number: int) -> ModelRecord:
         latency_ms=0.5,
         checkpoint=path,
     )
+
+
+def picture(output: Path, title: str, content: bytes, number: int = 10) -> FileRecord:
+    """Write a picture as of step `number` and return its record."""
+    path = output / f"{number:03d}-{title}"
+    path.write_bytes(content)
+    return FileRecord(title=title, kind="picture", format="png", step=number, path=path)
 
 
 def hold(yard: Yard) -> tuple[uuid.UUID, SqlRecorder]:

@@ -11,7 +11,7 @@ import torch
 from service.errors import FenceLostError
 from service.store import claims
 from service.store.tables import Checkpoint
-from tests.worker.jobs.records import GROWTH, LAYERS, STEPS, count, hold, member
+from tests.worker.jobs.records import GROWTH, LAYERS, STEPS, count, hold, member, picture
 from tests.yard import Yard
 from worker.jobs.sql_ledger import SqlLedger
 from worker.jobs.sql_recorder import SqlRecorder
@@ -160,11 +160,14 @@ def test_rewinding_takes_back_what_lies_beyond_and_nothing_else(yard: Yard) -> N
     recorder.step(STEPS[0])
     recorder.model(member(recorder.output, 0))
     recorder.step(STEPS[1])
+    recorder.file(picture(recorder.output, "kept.png", b"kept", 20))
+    recorder.findings({"so": "far"})
     here = point(25, recorded_step=20, models=1)
     keeper.keep(state(25), here)
     recorder.model(member(recorder.output, 1))
     recorder.growth(GROWTH)
     recorder.step(STEPS[2])
+    recorder.file(picture(recorder.output, "gone.png", b"gone", 30))
     with yard.database.writing() as session:
         claims.expire(session, now=datetime.now(UTC) + timedelta(hours=1), max_attempts=3)
 
@@ -180,7 +183,8 @@ def test_rewinding_takes_back_what_lies_beyond_and_nothing_else(yard: Yard) -> N
     assert yard.job(job_id).best_accuracy == 0.9
     assert yard.attempts(job_id)[1].resumed_from == 25
     names = sorted(path.name for path in recorder.output.iterdir())
-    assert names == ["0.safetensors", found.entry.path.name]
+    assert names == ["0.safetensors", "020-kept.png", found.entry.path.name]
+    assert yard.job(job_id).findings == {"so": "far"}
     assert yard.events(job_id)[-1].data == {"step": 25, "epoch": 1, "damaged": []}
     second.layers(LAYERS)
     second.model(member(second.output, 1))

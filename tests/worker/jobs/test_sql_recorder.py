@@ -1,6 +1,9 @@
 """One suite for both recorders: what goes in comes out again, in order, each record once."""
 
 import hashlib
+import os
+import re
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -10,10 +13,12 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy import func, select
 
+from service import failpoints
 from service.contract import AttemptOutcome, JobState
 from service.errors import FenceLostError
 from service.store import claims
 from service.store.database import Database
+from service.store.files import unreferenced
 from service.store.tables import (
     Artifact,
     Job,
@@ -25,11 +30,12 @@ from service.store.tables import (
     PathSupport,
 )
 from slbi.structure.path import GrowthRecord, LayerRecord, StepRecord, SupportRecord
-from tests.worker.jobs.records import GROWTH, LAYERS, STEPS, count, hold, member
+from tests.worker.jobs.records import GROWTH, LAYERS, STEPS, count, hold, member, picture
 from tests.yard import OWNER, Yard
 from worker.jobs.sql_ledger import SqlLedger
 from worker.jobs.sql_recorder import SqlRecorder
 from worker.training.recorder import (
+    FileRecord,
     ModelRecord,
     ProgressRecord,
     RunList,
@@ -48,6 +54,8 @@ PROGRESS = ProgressRecord(
     widths={"conv1": 16, "fc1": 16},
     eta_seconds=12.5,
 )
+
+FINDINGS = {"order": [3, 1, 2], "best": {"kept": 0.25, "name": "round 1"}, "none": None}
 
 TESTS = (TestRecord(model=0, accuracy=0.75), TestRecord(model=1, accuracy=0.5))
 
@@ -70,8 +78,13 @@ def record_all(kept: Kept) -> RunList:
         recorder.step(STEPS[1])
         recorder.model(member(kept.output, 0))
         recorder.model(member(kept.output, 1))
+        recorder.file(picture(kept.output, "a.png", b"first"))
+        recorder.file(picture(kept.output, "b.png", b"other"))
+        recorder.findings({"order": []})
         recorder.growth(GROWTH)
         recorder.step(STEPS[2])
+        recorder.file(picture(kept.output, "a.png", b"second", 30))
+        recorder.findings(FINDINGS)
         recorder.progress(PROGRESS)
         recorder.tested(TESTS)
     return given
@@ -122,6 +135,11 @@ def read_back(database: Database, artifacts: Path) -> RunList:
         )
         for event in session.scalars(events):
             kept.progress_records.append(ProgressRecord(**event.data))
+        files = select(Artifact).where(Artifact.title.is_not(None))
+        for file in session.scalars(files.order_by(Artifact.published_at)):
+            path = artifacts / file.storage_key
+            kept.file_records.append(as_record(FileRecord, file, path=path))
+        kept.found = session.scalars(select(Job.findings)).one()
     return kept
 
 
@@ -165,7 +183,97 @@ def test_a_file_outside_the_attempts_folder_is_not_published(yard: Yard, tmp_pat
     begin_anew(recorder)
     with pytest.raises(ValueError, match="a checkpoint must lie in"):
         recorder.model(member(tmp_path, 0))
-    assert count(yard, Model) == 0
+    with pytest.raises(ValueError, match="a file must lie in"):
+        recorder.file(picture(tmp_path, "a.png", b"x"))
+    assert count(yard, Artifact) == 0
+
+
+def test_a_later_file_takes_the_place_of_the_one_of_its_title(yard: Yard) -> None:
+    job_id = yard.enqueue()
+    _, recorder = hold(yard)
+    begin_anew(recorder)
+    recorder.file(picture(recorder.output, "a.png", b"first", 10))
+    recorder.file(picture(recorder.output, "a.png", b"second", 20))
+    with yard.database.reading() as session:
+        artifact = session.scalars(select(Artifact)).one()
+        assert artifact.owner == OWNER
+        assert (artifact.title, artifact.step, artifact.bytes) == ("a.png", 20, 6)
+        assert artifact.sha256 == hashlib.sha256(b"second").hexdigest()
+        named = str(artifact.id)
+        left = unreferenced(session, yard.settings.artifacts, job_id, below=2)
+    assert [path.read_bytes() for path in left] == [b"first"]
+    assert yard.events(job_id)[-1].data == {
+        "artifact": named,
+        "title": "a.png",
+        "kind": "picture",
+        "format": "png",
+        "bytes": 6,
+    }
+
+
+def test_a_published_file_may_not_change(yard: Yard) -> None:
+    yard.enqueue()
+    _, recorder = hold(yard)
+    begin_anew(recorder)
+    recorder.file(picture(recorder.output, "a.png", b"first"))
+    with pytest.raises(ValueError, match="a file must be published once"):
+        recorder.file(picture(recorder.output, "a.png", b"second"))
+    assert count(yard, Artifact) == 1
+
+
+@pytest.mark.parametrize("title", ["", "a.jpg", "../a.png", ".png", "a/b.png", f"{'a' * 252}.png"])
+def test_a_title_is_a_plain_name_that_ends_in_its_format(title: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="title must be a plain file name"):
+        FileRecord(title=title, kind="picture", format="png", step=0, path=tmp_path)
+
+
+def test_findings_that_json_cannot_say_are_refused(yard: Yard) -> None:
+    job_id = yard.enqueue()
+    _, recorder = hold(yard)
+    begin_anew(recorder)
+    with pytest.raises(ValueError, match="JSON"):
+        recorder.findings({"loss": float("nan")})
+    assert yard.job(job_id).findings is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in failpoints.NAMES
+        if re.match(r"(attach|findings)\.(?!file|sync|ren|fol)", name)
+    ],
+)
+def test_a_kill_between_any_two_writes_leaves_all_or_nothing(yard: Yard, name: str) -> None:
+    """The child that dies is a fork, which never returns to the test."""
+    job_id = yard.enqueue()
+    _, recorder = hold(yard)
+    begin_anew(recorder)
+    recorder.file(picture(recorder.output, "a.png", b"first", 10))
+    second = picture(recorder.output, "a.png", b"second", 20)
+    (yard.settings.home / name).touch()
+    yard.database.close()
+    child = os.fork()
+    if child == 0:
+        try:
+            failpoints.arm(yard.settings.home)
+            recorder.file(second)
+            recorder.findings(FINDINGS)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    flow, write, side = name.split(".")
+    told = flow == "findings" or (write, side) == ("commit", "after")
+    found = (flow, write, side) == ("findings", "commit", "after")
+    with yard.database.reading() as session:
+        (artifact,) = session.scalars(select(Artifact)).all()
+        content = (yard.settings.artifacts / artifact.storage_key).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == artifact.sha256
+    assert content == (b"second" if told else b"first")
+    assert yard.job(job_id).findings == (FINDINGS if found else None)
+    assert yard.happened(job_id) == [
+        "claimed", "file", *["file"] * told, *["findings"] * found,
+    ]  # fmt: skip
 
 
 def test_the_history_tells_what_a_client_wants_to_watch(yard: Yard) -> None:
@@ -178,13 +286,18 @@ def test_the_history_tells_what_a_client_wants_to_watch(yard: Yard) -> None:
         "claimed",
         "model",
         "model",
+        "file",
+        "file",
+        "findings",
         "grew",
+        "file",
+        "findings",
         "progress",
         "tested",
         "attempt_ended",
         "succeeded",
     ]
-    grew = yard.events(job_id)[3].data
+    grew = yard.events(job_id)[6].data
     assert grew["layers"][0]["layer"] == "conv1"
     assert yard.job(job_id).best_accuracy == 0.9
     assert yard.job(job_id).progress == {
@@ -206,6 +319,8 @@ WRITES: dict[str, Callable[[SqlRecorder], object]] = {
     "progress": lambda recorder: recorder.progress(PROGRESS),
     "model": lambda recorder: recorder.model(member(recorder.output, 1)),
     "tested": lambda recorder: recorder.tested(TESTS),
+    "file": lambda recorder: recorder.file(picture(recorder.output, "a.png", b"x")),
+    "findings": lambda recorder: recorder.findings(FINDINGS),
     "finish": lambda recorder: recorder.finish(AttemptOutcome.SUCCEEDED, None, max_attempts=3),
 }
 
@@ -244,7 +359,7 @@ def test_an_attempt_without_a_checkpoint_deletes_what_the_one_before_left(yard: 
     tables = (PathLayer, PathStep, PathSupport, PathGrowth, Model, Artifact)
     assert [count(yard, table) for table in tables] == [0] * len(tables)
     job = yard.job(job_id)
-    assert (job.progress, job.best_accuracy) == (None, None)
+    assert (job.progress, job.best_accuracy, job.findings) == (None, None, None)
     assert list(first.output.iterdir()) == []
     assert yard.attempts(job_id)[1].pid == 2
     given = record_all(Kept(second, second.output, RunList))
@@ -257,13 +372,14 @@ def test_a_write_repeated_after_a_lost_answer_does_no_harm(yard: Yard) -> None:
     job_id, recorder = hold(yard)
     begin_anew(recorder)
     recorder.layers(LAYERS)
-    for write in ("layers", "step", "growth", "progress"):
+    for write in ("layers", "step", "growth", "progress", "file", "findings"):
         WRITES[write](recorder)
         WRITES[write](recorder)
     assert count(yard, PathLayer) == len(LAYERS)
     assert count(yard, PathStep) == 1
     assert count(yard, PathGrowth) == 1
-    assert yard.happened(job_id) == ["claimed", "grew", "progress"]
+    assert count(yard, Artifact) == 1
+    assert yard.happened(job_id) == ["claimed", "grew", "progress", "file", "findings"]
 
 
 def test_another_job_is_left_alone(yard: Yard) -> None:

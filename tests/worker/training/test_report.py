@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from slbi.structure.path import GrowthRecord, LayerRecord, StepRecord, SupportRecord
-from worker.training.recorder import ModelRecord, ProgressRecord, TestRecord
+from worker.training.recorder import FileRecord, ModelRecord, ProgressRecord, TestRecord
 from worker.training.report import Reporter
 
 SUPPORT = SupportRecord(layer=0, n_filters=8, n_active=4, bits=b"\xf0")
 
 
 @pytest.fixture
-def told() -> list[tuple[str, Any]]:
+def told(tmp_path: Path) -> list[tuple[str, Any]]:
     """What a reporter tells of one record of every type."""
     kept: list[tuple[str, Any]] = []
     reporter = Reporter(lambda kind, data: kept.append((kind, data)))
@@ -73,18 +73,30 @@ def told() -> list[tuple[str, Any]]:
         )
     )
     reporter.tested((TestRecord(model=0, accuracy=0.5),))
+    path = tmp_path / "000-a.csv"
+    path.write_bytes(b"a,b")
+    reporter.file(FileRecord(title="a.csv", kind="table", format="csv", step=0, path=path))
+    reporter.findings({"best": 1})
     return kept
 
 
 def test_every_record_is_told_once_in_order_as_json_can_say_it(
     told: list[tuple[str, Any]],
 ) -> None:
-    assert [kind for kind, _ in told] == ["layers", "step", "grew", "progress", "model", "tested"]
+    assert [kind for kind, _ in told] == [
+        "layers", "step", "grew", "progress", "model", "tested", "file", "findings",
+    ]  # fmt: skip
     assert json.loads(json.dumps(told)) == [list(row) for row in told]
 
 
 def test_a_support_is_told_in_hex(told: list[tuple[str, Any]]) -> None:
     assert told[1][1]["support"] == [{"layer": 0, "n_filters": 8, "n_active": 4, "bits": "f0"}]
+
+
+def test_a_file_is_told_with_its_place_and_size(told: list[tuple[str, Any]]) -> None:
+    data = told[6][1]
+    assert (data["title"], data["bytes"]) == ("a.csv", 3)
+    assert data["path"].endswith("000-a.csv")
 
 
 def test_what_grew_goes_by_its_name(told: list[tuple[str, Any]]) -> None:
