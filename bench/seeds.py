@@ -58,7 +58,8 @@ def _config(options: argparse.Namespace, growth: dict[str, str], number: int) ->
         "tune": {"epochs": options.tune_epochs, "pruned_epochs": 0},
         "compute": {"seed": number, "threads": options.threads},
     }
-    return suited(options.dataset, options.backbone, settings)
+    config: GrowConfig = suited(options.dataset, options.backbone, settings)
+    return config
 
 
 def _run(config: GrowConfig) -> tuple[float, float, int]:

@@ -9,8 +9,8 @@ from typing import Any
 GENERATED = Path(__file__).parent / "catalogue.json"
 """Written by `python -m worker.training.catalogue`, which knows the networks and the data."""
 
-Defaults = Mapping[str, Mapping[str, object]]
-"""Section of the spec -> field -> value."""
+Defaults = Mapping[str, Mapping[str, Mapping[str, object]]]
+"""Kind of job -> section of the spec -> field -> value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,8 @@ from bench.faults.arrangement import stack
 from bench.faults.databases import Databases
 from bench.faults.fault import Finding, Scope, Try
 from bench.faults.trial import BRIEF
-from service.contract import LOCAL_OWNER, JobSpec, JobState
+from service.contract import LOCAL_OWNER, JobState
+from service.spec.jobs import read_spec
 from service.store.database import Database
 from service.store.ids import new_id
 from service.store.tables import Job
@@ -67,7 +68,7 @@ def walking(databases: Databases, jobs: int) -> Try:
 
 def store_jobs(database: Database, count: int) -> list[str]:
     """Store so many jobs in all states, in place, and return their ids, newest first."""
-    spec = JobSpec.model_validate(BRIEF).model_dump(mode="json")
+    spec = read_spec(BRIEF).model_dump(mode="json")
     ids: list[str] = []
     for first in range(0, count, _CHUNK):
         rows = [_row(number, spec) for number in range(first, min(first + _CHUNK, count))]

@@ -21,10 +21,11 @@ from service.api.answers.jobs import (
 from service.api.context import Here
 from service.api.problems import documented
 from service.api.questions import JobsQuery, SubmitQuery
-from service.contract import FINAL_STATES, JobSpec
+from service.contract import FINAL_STATES
 from service.jobs.follow import FollowedJob, attempts, find, page
 from service.jobs.steer import cancel, pause, resume, retry
 from service.jobs.submit import forecast, submit
+from service.spec.jobs import JobSpec
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -94,8 +95,8 @@ def submit_job(
     return _json(answer.model_dump_json(), 202, headers)
 
 
-@router.get("", responses=documented(400, 401, 403, 422, 503))
-def list_jobs(query: Annotated[JobsQuery, Query()], owner: Owner, here: Here) -> JobPage:
+@router.get("", response_model=JobPage, responses=documented(400, 401, 403, 422, 503))
+def list_jobs(query: Annotated[JobsQuery, Query()], owner: Owner, here: Here) -> Response:
     """List jobs, newest first."""
     found = page(
         here.database,
@@ -110,9 +111,10 @@ def list_jobs(query: Annotated[JobsQuery, Query()], owner: Owner, here: Here) ->
     if cursor is not None:
         asked = query.model_dump(mode="json", exclude_defaults=True) | {"cursor": cursor}
         following = f"/v1/jobs?{urlencode(asked, doseq=True)}"
-    return JobPage(
+    answer = JobPage(
         items=[JobAnswer.of(job) for job in found.jobs], next=following, next_cursor=cursor
     )
+    return _json(answer.model_dump_json(), 200)
 
 
 @router.get(

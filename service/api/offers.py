@@ -16,8 +16,8 @@ from service.api.answers.offers import (
 )
 from service.api.context import Here
 from service.api.problems import documented
-from service.contract import JobSpec
 from service.datasets import list_datasets
+from service.spec.jobs import spec_schema
 from service.store.tables import Worker
 from service.store.workers import alive, workers_since
 
@@ -41,7 +41,7 @@ def list_backbones(here: Here) -> BackboneList:
         )
         for backbone in here.catalogue.backbones.values()
     ]
-    return BackboneList(items=items, settings=JobSpec.model_json_schema())
+    return BackboneList(items=items, settings=spec_schema())
 
 
 @router.get("/datasets", responses=documented(401, 403, 503))

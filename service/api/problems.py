@@ -24,7 +24,7 @@ from service.errors import (
     TooLargeError,
     UnavailableError,
 )
-from service.jobs.check import escaped
+from service.jobs.refusals import escaped
 from service.store.outage import is_away, is_full
 
 _SUBJECT = re.compile(r"\w+ should ")

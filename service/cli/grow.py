@@ -40,7 +40,7 @@ def grow(
     spec = spec_of(dataset, backbone, None, settings or [])
     place = {"directories": data_dir or (), "output": output}
     if as_json:
-        offered("grow")(spec, **place, report=_print)
+        offered("run")("grow", spec, **place, report=_print)
         return
     notes = Notes()
     with Screen("loading") as screen:
@@ -49,7 +49,7 @@ def grow(
             notes.take(kind, data)
             screen.show(kind, data)
 
-        offered("grow")(spec, **place, report=show)
+        offered("run")("grow", spec, **place, report=show)
     notes.print(output)
 
 

@@ -1,17 +1,35 @@
 """Whether a spec can be run here: against the catalogue and the data that is present."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from service.catalogue import Backbone, Catalogue
-from service.contract import JobSpec
-from service.datasets import FoundDataset, absence, find_dataset, list_datasets
+from service.datasets import FoundDataset, find_dataset
 from service.errors import FieldError, InvalidRequestError
 from service.estimate import Cost, cost
-
-_Given = TypeVar("_Given")
+from service.jobs.refusals import (
+    given,
+    wrong_backbone,
+    wrong_classes,
+    wrong_dataset,
+    wrong_groups,
+    wrong_optimizer,
+    wrong_training,
+    wrong_transfer,
+)
+from service.jobs.sources import FoundSource
+from service.spec.jobs import (
+    FromSource,
+    GrowSpec,
+    JobSpec,
+    PruneSpec,
+    TicketSpec,
+    TrainSpec,
+    VisualiseSpec,
+    WeightsSpec,
+)
+from service.spec.sections import SourceSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,27 +43,14 @@ class CheckedSpec:
     """Side of the images as the network sees them, px; None where only the images tell."""
     channels: int
     """Of the images; 3 where only the images tell."""
+    first: Mapping[str, int] | None
+    """Group -> filters of the first network; None where only a file tells."""
+    largest: Mapping[str, int] | None
+    """Group -> filters it may have at most, never fewer than at first."""
 
-    @property
-    def start(self) -> Mapping[str, int]:
-        """Group -> filters it starts with."""
-        start = self.spec.growth.start
-        if isinstance(start, Mapping):
-            return {group: start[group] for group in self.backbone.standard_widths}
-        return dict.fromkeys(self.backbone.standard_widths, given("growth.start", start))
-
-    @property
-    def widest(self) -> Mapping[str, int]:
-        """Group -> filters it may have at most, never fewer than it starts with."""
-        cap = self.spec.growth.max_width
-        return {
-            group: max(self.start[group], standard if cap is None else cap)
-            for group, standard in self.backbone.standard_widths.items()
-        }
-
-    def cost(self, widths: Mapping[str, int]) -> Cost | None:
-        """Return what a network of these widths takes; None without a known image size."""
-        if self.size is None:
+    def cost(self, widths: Mapping[str, int] | None) -> Cost | None:
+        """Return what a network of these widths takes; None if those or its images are unknown."""
+        if self.size is None or widths is None:
             return None
         return cost(
             self.backbone.layers,
@@ -56,44 +61,56 @@ class CheckedSpec:
         )
 
 
-def given(name: str, value: _Given | None) -> _Given:
-    """Return a setting of a completed spec.
+def check(
+    spec: JobSpec,
+    catalogue: Catalogue,
+    directories: Sequence[Path],
+    find: Callable[[SourceSpec], FoundSource],
+) -> CheckedSpec:
+    """Return the spec completed: by what it starts from, by the defaults of kind and data set.
 
-    Raises:
-        LookupError: it is open, so the catalogue lacks its default.
-    """
-    if value is None:
-        raise LookupError(f"the catalogue must hold a default of {name}, it has none")
-    return value
-
-
-def check(spec: JobSpec, catalogue: Catalogue, directories: Sequence[Path]) -> CheckedSpec:
-    """Return the spec completed with the defaults of its data set.
+    Args:
+        spec: as asked.
+        catalogue: what can be asked for.
+        directories: where data sets lie.
+        find: looks up what a job starts from.
 
     Raises:
         InvalidRequestError: it cannot be run here; every reason is named.
     """
-    dataset = find_dataset(spec.dataset, catalogue, directories)
-    backbone = catalogue.backbones.get(spec.backbone)
+    found = None
+    if isinstance(spec, FromSource):
+        found = find(spec.source)
+        spec = _started(spec, found)
+    name, network = named(spec)
+    dataset = find_dataset(name, catalogue, directories)
+    backbone = catalogue.backbones.get(network)
     errors = [
-        *_wrong_dataset(spec, dataset, catalogue, directories),
-        *_wrong_backbone(spec, backbone, catalogue),
+        *wrong_dataset("/dataset", name, dataset, catalogue, directories),
+        *wrong_backbone(network, backbone, catalogue),
     ]
     if dataset is None or backbone is None:
         raise _refused(errors)
-    completed = spec.completed(dataset.defaults)
+    completed = spec.completed(dataset.defaults[spec.kind])
+    errors += [
+        *wrong_classes(spec, dataset),
+        *wrong_optimizer(completed),
+        *wrong_transfer(completed, dataset, catalogue, directories),
+        *(wrong_groups(completed, backbone)),
+    ]
+    if errors:
+        raise _refused(errors)
+    first, largest = _widths(completed, backbone, found)
     checked = CheckedSpec(
         spec=completed,
         backbone=backbone,
         dataset=dataset,
         size=completed.data.image_size or dataset.size,
         channels=dataset.channels or 3,
+        first=first,
+        largest=largest,
     )
-    errors += _wrong_classes(spec, dataset)
-    errors += _wrong_size(checked)
-    group_errors = list(_wrong_groups(completed, backbone))
-    errors += group_errors
-    errors += _wrong_optimizer(completed)
+    errors += [*_wrong_size(checked), *wrong_training(completed)]
     if not errors:
         errors += _wrong_caps(checked)
     if errors:
@@ -101,40 +118,63 @@ def check(spec: JobSpec, catalogue: Catalogue, directories: Sequence[Path]) -> C
     return checked
 
 
+def named(spec: JobSpec) -> tuple[str, str]:
+    """Return the data set and the backbone of a spec that names both."""
+    return given("dataset", spec.dataset), given("backbone", spec.backbone)
+
+
+def _started(spec: PruneSpec | VisualiseSpec, found: FoundSource) -> PruneSpec | VisualiseSpec:
+    """Return the spec with what its source tells: model, data set, backbone.
+
+    Raises:
+        InvalidRequestError: it names another backbone, or none tells.
+    """
+    errors = []
+    if found.backbone is not None and spec.backbone not in {None, found.backbone}:
+        message = f"backbone must be that of the source, {found.backbone}, got {spec.backbone!r}"
+        errors.append(FieldError(pointer="/backbone", code="other_backbone", message=message))
+    told = {"dataset": spec.dataset or found.dataset, "backbone": spec.backbone or found.backbone}
+    for name, value in told.items():
+        if value is None:
+            message = f"{name} must be given: an uploaded file does not tell it"
+            errors.append(FieldError(pointer=f"/{name}", code="missing", message=message))
+    if errors:
+        raise _refused(errors)
+    return spec.model_copy(update={**told, "source": found.source})
+
+
+def _widths(
+    spec: JobSpec, backbone: Backbone, found: FoundSource | None
+) -> tuple[Mapping[str, int] | None, Mapping[str, int] | None]:
+    """Return the filters of every group, at first and at most."""
+    standard = backbone.standard_widths
+    if isinstance(spec, GrowSpec):
+        start = spec.growth.start
+        number = start if isinstance(start, Mapping) else given("growth.start", start)
+        first = _table(number, standard)
+        cap = spec.growth.max_width
+        most = {
+            group: max(first[group], width if cap is None else cap)
+            for group, width in standard.items()
+        }
+        return first, most
+    if isinstance(spec, TrainSpec | WeightsSpec | TicketSpec):
+        widths: int | Mapping[str, int] | None = spec.widths
+        fixed = standard if widths is None else _table(widths, standard)
+        return fixed, fixed
+    told = None if found is None else found.widths
+    return told, told
+
+
+def _table(widths: int | Mapping[str, int], groups: Iterable[str]) -> Mapping[str, int]:
+    """Return one number for all groups, or one per group, as a table in the groups' order."""
+    if isinstance(widths, Mapping):
+        return {group: widths[group] for group in groups}
+    return dict.fromkeys(groups, widths)
+
+
 def _refused(errors: Sequence[FieldError]) -> InvalidRequestError:
     return InvalidRequestError(" ".join(f"{error.message}." for error in errors), errors)
-
-
-def _wrong_dataset(
-    spec: JobSpec,
-    dataset: FoundDataset | None,
-    catalogue: Catalogue,
-    directories: Sequence[Path],
-) -> Iterator[FieldError]:
-    if dataset is None:
-        names = ", ".join(found.name for found in list_datasets(catalogue, directories))
-        message = f"{absence(spec.dataset, None, directories)}; known: {names}"
-        yield FieldError(pointer="/dataset", code="unknown_dataset", message=message)
-    elif not dataset.present:
-        message = absence(spec.dataset, dataset.how_to_get, directories)
-        yield FieldError(pointer="/dataset", code="absent_dataset", message=message)
-
-
-def _wrong_backbone(
-    spec: JobSpec, backbone: Backbone | None, catalogue: Catalogue
-) -> Iterator[FieldError]:
-    if backbone is None:
-        names = ", ".join(catalogue.backbones)
-        message = f"backbone must be one of {names}, got {spec.backbone!r}"
-        yield FieldError(pointer="/backbone", code="unknown_backbone", message=message)
-
-
-def _wrong_classes(spec: JobSpec, dataset: FoundDataset) -> Iterator[FieldError]:
-    if spec.classes is not None and spec.classes != dataset.classes:
-        message = (
-            f"classes must be {dataset.classes}, as many as {dataset.name} has, got {spec.classes}"
-        )
-        yield FieldError(pointer="/classes", code="wrong_classes", message=message)
 
 
 def _wrong_size(checked: CheckedSpec) -> Iterator[FieldError]:
@@ -143,33 +183,12 @@ def _wrong_size(checked: CheckedSpec) -> Iterator[FieldError]:
         yield FieldError(pointer="/data/image_size", code="unsuitable_size", message=refusal)
 
 
-def _wrong_groups(spec: JobSpec, backbone: Backbone) -> Iterator[FieldError]:
-    groups = backbone.standard_widths
-    known = ", ".join(groups)
-    for name, table in (("start", spec.growth.start), ("threshold", spec.growth.threshold)):
-        if not isinstance(table, Mapping):
-            continue
-        for group in table:
-            if group not in groups:
-                message = f"{name} must name groups of {backbone.name}, {known}; got {group!r}"
-                pointer = f"/growth/{name}/{escaped(group)}"
-                yield FieldError(pointer=pointer, code="unknown_group", message=message)
-    if isinstance(spec.growth.start, Mapping):
-        missing = [group for group in groups if group not in spec.growth.start]
-        if missing:
-            message = f"start must name every group or be one number, {', '.join(missing)} missing"
-            yield FieldError(pointer="/growth/start", code="missing_group", message=message)
-
-
-def _wrong_optimizer(spec: JobSpec) -> Iterator[FieldError]:
-    if spec.optim.nesterov and spec.optim.momentum == 0:
-        message = "nesterov needs a momentum above 0, got 0"
-        yield FieldError(pointer="/optim/nesterov", code="needs_momentum", message=message)
-
-
 def _wrong_caps(checked: CheckedSpec) -> Iterator[FieldError]:
     """Refuse caps that the first network exceeds already."""
-    growth, start = checked.spec.growth, checked.start
+    spec, start = checked.spec, checked.first
+    if not isinstance(spec, GrowSpec) or start is None:
+        return
+    growth = spec.growth
     if growth.max_width is not None:
         for group, width in start.items():
             if width > growth.max_width:
@@ -188,8 +207,3 @@ def _wrong_caps(checked: CheckedSpec) -> Iterator[FieldError]:
         if cap is not None and needed > cap:
             message = f"{name} must be at least {needed}, as many as start asks for, got {cap}"
             yield FieldError(pointer=f"/growth/{name}", code="start_over_cap", message=message)
-
-
-def escaped(part: str) -> str:
-    """Return one reference token of a JSON pointer. Source: RFC 6901, 3."""
-    return part.replace("~", "~0").replace("/", "~1")

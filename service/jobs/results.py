@@ -107,6 +107,8 @@ def family(
 def best(database: Database, owner: uuid.UUID, job_id: uuid.UUID, budget: Budget) -> Member:
     """Return the model of the highest validation accuracy that fits; of equal ones the cheapest.
 
+    Models of another data set than the job's are not among them.
+
     Raises:
         NotFoundError: this owner has no such job, it has no model yet, or none fits; then the
             nearest is named.
@@ -114,11 +116,19 @@ def best(database: Database, owner: uuid.UUID, job_id: uuid.UUID, budget: Budget
     members = _members(database, owner, job_id)
     if not members:
         raise NotFoundError(f"Job {job_id} has no model yet.")
-    fitting = [member for member in members if budget.holds(member)]
+    return best_of(members, budget)
+
+
+def best_of(members: Sequence[Member], budget: Budget) -> Member:
+    """Return the model that `best` would.
+
+    Raises:
+        NotFoundError: none fits; the nearest is named.
+    """
+    own = [member for member in members if member.model.dataset is None]
+    fitting = [member for member in own if budget.holds(member)]
     if not fitting:
-        nearest = min(
-            members, key=lambda member: (not _of_kind(member, budget), budget.excess(member))
-        )
+        nearest = min(own, key=lambda member: (not _of_kind(member, budget), budget.excess(member)))
         raise NotFoundError(f"No model fits {budget}; the nearest is {_described(nearest)}.")
     return max(fitting, key=lambda each: (each.model.validation_accuracy, -each.model.macs))
 

@@ -6,18 +6,30 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 
 from service.catalogue import Catalogue
-from service.contract import JobSpec, JobState
+from service.contract import JobState
 from service.datasets import find_dataset
 from service.errors import FieldError, InvalidRequestError
 from service.estimate import rate, training_macs
-from service.jobs.check import CheckedSpec, check, given
+from service.jobs.check import CheckedSpec, check
+from service.jobs.refusals import given
+from service.jobs.sources import find_source
 from service.queue import Queue
+from service.spec.jobs import (
+    GrowSpec,
+    JobSpec,
+    PruneSpec,
+    TicketSpec,
+    TrainSpec,
+    VisualiseSpec,
+    WeightsSpec,
+)
 from service.store.database import Database
 from service.store.ids import new_id
 from service.store.jobs import find_job, find_replay, insert_job
@@ -40,7 +52,7 @@ class Submitted:
 class NetworkSize:
     """A network and what it takes; None where the size of the images is not known."""
 
-    widths: Mapping[str, int]
+    widths: Mapping[str, int] | None
     params: int | None
     macs: int | None
     memory_bytes: int | None
@@ -84,7 +96,8 @@ def submit(
         earlier = _replayed(database, owner, idempotency_key, asked)
         if earlier is not None:
             return earlier
-    job = _job(owner, check(spec, catalogue, directories).spec)
+    find = partial(find_source, database, owner)
+    job = _job(owner, check(spec, catalogue, directories, find).spec)
     replay = None
     if idempotency_key is not None:
         replay = IdempotencyKey(
@@ -122,19 +135,22 @@ def forecast(
     Raises:
         InvalidRequestError: the spec cannot be run here.
     """
-    checked = check(spec, catalogue, directories)
-    first = _size(checked, checked.start)
-    largest = _capped(_size(checked, checked.widest), checked.spec)
+    find = partial(find_source, database, owner)
+    checked = check(spec, catalogue, directories, find)
+    first = _size(checked, checked.first)
+    largest = _capped(_size(checked, checked.largest), checked.spec)
     speed = _speed(database, catalogue, directories, owner)
     reason = None if speed else "No finished job tells yet how fast the workers are."
     if first.macs is None:
         reason = "Only the images tell their size: set data.image_size."
+    if checked.first is None:
+        reason = "Only the uploaded file tells the widths of its network."
     return Forecast(
         spec=checked.spec,
         first=first,
         largest=largest,
-        seconds_least=_seconds(checked, first.macs, speed, rounds=1),
-        seconds_most=_seconds(checked, largest.macs, speed, rounds=None),
+        seconds_least=_seconds(checked, first.macs, speed, least=True),
+        seconds_most=_seconds(checked, largest.macs, speed, least=False),
         reason=reason,
     )
 
@@ -181,17 +197,19 @@ def _sha256(spec: JobSpec) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _size(checked: CheckedSpec, widths: Mapping[str, int]) -> NetworkSize:
+def _size(checked: CheckedSpec, widths: Mapping[str, int] | None) -> NetworkSize:
     cost = checked.cost(widths)
     if cost is None:
         return NetworkSize(widths=widths, params=None, macs=None, memory_bytes=None)
-    memory = cost.memory_bytes(given("optim.batch", checked.spec.optim.batch))
+    spec = checked.spec
+    batch = 1 if isinstance(spec, VisualiseSpec) else given("optim.batch", spec.optim.batch)
+    memory = cost.memory_bytes(batch)
     return NetworkSize(widths=widths, params=cost.params, macs=cost.macs, memory_bytes=memory)
 
 
 def _capped(size: NetworkSize, spec: JobSpec) -> NetworkSize:
     """Return a size within the caps on parameters and MACs; its widths are then not reached."""
-    if size.params is None or size.macs is None:
+    if size.params is None or size.macs is None or not isinstance(spec, GrowSpec):
         return size
     return NetworkSize(
         widths=size.widths,
@@ -224,22 +242,45 @@ def _images(
 
 
 def _seconds(
-    checked: CheckedSpec, macs: int | None, speed: float | None, *, rounds: int | None
+    checked: CheckedSpec, macs: int | None, speed: float | None, *, least: bool
 ) -> float | None:
     """Return how long training takes if every epoch is of a network of `macs`.
 
     Args:
-        rounds: of growth; None means as many as the spec allows.
+        checked: the spec.
+        macs: of the network, one image.
+        speed: training multiply-accumulates a second.
+        least: if growth ends after its first round.
     """
     if macs is None or speed is None:
         return None
-    growth, tune = checked.spec.growth, checked.spec.tune
-    images = round(checked.dataset.train * (1 - checked.spec.data.validation))
-    rounds = given("growth.max_rounds", growth.max_rounds) if rounds is None else rounds
+    spec = checked.spec
+    images = round(checked.dataset.train * (1 - spec.data.validation))
+    epoch = training_macs(macs, images)
+    if not isinstance(spec, GrowSpec):
+        return epoch * _epochs(spec) / speed
+    growth, tune = spec.growth, spec.tune
+    rounds = 1 if least else given("growth.max_rounds", growth.max_rounds)
     epochs = given("growth.round_epochs", growth.round_epochs) * rounds
-    grown = training_macs(macs, images) * min(epochs, growth.max_epochs or epochs)
+    grown = epoch * min(epochs, growth.max_epochs or epochs)
     grown = min(grown, growth.max_training_macs or grown)
     seconds = min(grown / speed, growth.max_seconds or grown / speed)
     tuning = given("tune.epochs", tune.epochs)
     tuning += given("tune.pruned_epochs", tune.pruned_epochs)
-    return seconds + training_macs(macs, images) * tuning / speed
+    return seconds + epoch * tuning / speed
+
+
+def _epochs(spec: JobSpec) -> int:
+    """Return the epochs of a job whose network does not grow, at most."""
+    if isinstance(spec, TrainSpec):
+        parts = [(1, spec.train)]
+    elif isinstance(spec, WeightsSpec):
+        parts = [(1, spec.train), (1, spec.finetune), (1, spec.retrain)]
+    elif isinstance(spec, TicketSpec):
+        arms = (1 + len(set(spec.rivals))) * (1 + (spec.transfer_to is not None))
+        parts = [(1, spec.train), (arms, spec.retrain)]
+    elif isinstance(spec, PruneSpec):
+        parts = [(1, spec.finetune)]
+    else:
+        parts = []
+    return sum(times * given("epochs", training.epochs) for times, training in parts)

@@ -61,7 +61,7 @@ def filter_masks(net: Backbone, keep: Mapping[str, Tensor]) -> dict[str, Tensor]
             for name in _rows(group, silent=True):
                 parameter = net.get_parameter(name)
                 shape = (-1, *(1 for _ in parameter.shape[1:]))
-                masks[name] = selected[group.name].view(shape)
+                masks[name] = selected[group.name].view(shape).clone()
     return masks
 
 

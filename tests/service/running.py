@@ -11,9 +11,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
-from service.contract import LOCAL_OWNER, JobSpec, JobState
+from service.contract import LOCAL_OWNER, JobState
 from service.keys import create_key
 from service.settings import Settings
+from service.spec.jobs import read_spec
 from service.store.database import Database
 from service.store.ids import new_id
 from service.store.tables import (
@@ -93,7 +94,7 @@ def store_job(database: Database, owner: uuid.UUID = LOCAL_OWNER, **columns: Any
         "id": new_id(),
         "owner": owner,
         "kind": "grow",
-        "spec": JobSpec.model_validate(SPEC).model_dump(mode="json"),
+        "spec": read_spec(SPEC).model_dump(mode="json"),
         "spec_sha256": "0" * 64,
         "state": JobState.QUEUED,
         "priority": 0,

@@ -1,7 +1,7 @@
 import pytest
 
 from service.catalogue import Catalogue
-from service.contract import JobSpec
+from service.spec.jobs import KIND_NAMES, GrowSpec, read_spec
 
 
 def test_every_layer_reads_and_makes_groups_that_there_are(catalogue: Catalogue) -> None:
@@ -13,11 +13,19 @@ def test_every_layer_reads_and_makes_groups_that_there_are(catalogue: Catalogue)
 
 def test_defaults_are_fields_of_a_spec_and_in_their_range(catalogue: Catalogue) -> None:
     every = [dataset.defaults for dataset in catalogue.datasets.values()]
+    job = "0190f0f0-0000-7000-8000-000000000000"
+    needed: dict[str, dict[str, object]] = {
+        "prune": {"source": {"job": job}, "pruning": {"percent": 50}},
+        "visualise": {"source": {"job": job}},
+    }
     for defaults in [*every, catalogue.folder_defaults]:
-        spec = JobSpec(dataset="x", backbone="y").completed(defaults)
-        for section, values in defaults.items():
-            for name, value in values.items():
-                assert getattr(getattr(spec, section), name) == value
+        assert set(defaults) == set(KIND_NAMES)
+        for kind, sections in defaults.items():
+            asked = {"kind": kind, "dataset": "x", "backbone": "y", **needed.get(kind, {})}
+            spec = read_spec(asked).completed(sections).model_dump(mode="json")
+            for section, values in sections.items():
+                for name, value in values.items():
+                    assert spec[section][name] == value
 
 
 @pytest.mark.parametrize(
@@ -39,6 +47,7 @@ def test_a_backbone_says_which_sizes_it_takes(
 
 
 def test_what_a_spec_says_is_kept_where_there_is_a_default() -> None:
-    spec = JobSpec.model_validate({"dataset": "x", "backbone": "y", "optim": {"batch": 7}})
+    spec = read_spec({"dataset": "x", "backbone": "y", "optim": {"batch": 7}})
     completed = spec.completed({"optim": {"batch": 64, "momentum": 0.5}})
+    assert isinstance(completed, GrowSpec)
     assert (completed.optim.batch, completed.optim.momentum) == (7, 0.5)

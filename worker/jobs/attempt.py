@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import failpoints
-from service.contract import AttemptOutcome, JobSpec
+from service.contract import AttemptOutcome
 from service.errors import FenceLostError
 from service.logs import configure
 from service.settings import Settings
+from service.spec.jobs import read_spec
 from service.store.database import Database
 from worker.jobs.exits import EXIT_FENCE_LOST, EXIT_OOM, EXIT_PREEMPTED, EXIT_RECORDED
 from worker.jobs.process import die_with_parent
@@ -81,7 +82,7 @@ def _run(settings: Settings, job_id: uuid.UUID, fence: int, stop: _Stop) -> int:
     }
     recorder = SqlRecorder(**held)
     try:
-        end = _train(settings, recorder, SqlLedger(**held), stop)
+        end = _train(settings, held["database"], recorder, SqlLedger(**held), stop)
         recorder.finish(
             end.outcome,
             end.reason,
@@ -112,16 +113,25 @@ class _End:
     space_needed: int | None = None
 
 
-def _train(settings: Settings, recorder: "SqlRecorder", ledger: "SqlLedger", stop: _Stop) -> _End:
+def _train(
+    settings: Settings,
+    database: Database,
+    recorder: "SqlRecorder",
+    ledger: "SqlLedger",
+    stop: _Stop,
+) -> _End:
     """Go on where the job was left, to its end. What is wrong with it is an outcome, no error."""
+    from worker.jobs.sources import source_of  # noqa: PLC0415 - see _run
     from worker.jobs.translate import translate  # noqa: PLC0415 - see _run
     from worker.training.files import NoSpaceError  # noqa: PLC0415 - see _run
     from worker.training.keeper import Found, Keeper  # noqa: PLC0415 - see _run
-    from worker.training.recipes.grow import grow  # noqa: PLC0415 - see _run
+    from worker.training.kinds import run  # noqa: PLC0415 - see _run
+    from worker.training.recipes.conduct import Surroundings  # noqa: PLC0415 - see _run
     from worker.training.recipes.resume import members_there  # noqa: PLC0415 - see _run
 
     keeper = Keeper(recorder.output, ledger, every=settings.checkpoint_steps, mark=failpoints.hit)
-    spec = JobSpec.model_validate(recorder.begin(os.getpid()))
+    job = recorder.begin(os.getpid())
+    spec = read_spec(job.spec)
     found = keeper.last()
     if found.state is not None and not members_there(found.state, recorder.output):
         found = Found(state=None, entry=None)  # their time was over while the job had ended
@@ -129,8 +139,8 @@ def _train(settings: Settings, recorder: "SqlRecorder", ledger: "SqlLedger", sto
     recorder.go_on(None if found.entry is None else found.entry.point)
     stop.training = True
     try:
-        grow(
-            translate(spec),
+        source = source_of(database, spec, owner=job.owner, artifacts=settings.artifacts)
+        around = Surroundings(
             directories=settings.datasets,
             output=recorder.output,
             recorder=recorder,
@@ -139,6 +149,7 @@ def _train(settings: Settings, recorder: "SqlRecorder", ledger: "SqlLedger", sto
             state=found.state,
             mark=failpoints.hit,
         )
+        run(translate(spec, source), around)
     except NoSpaceError as error:
         reason = f"There was no room for a file of {error.needed} bytes. It goes on when there is."
         needed = _SPACE_FACTOR * error.needed

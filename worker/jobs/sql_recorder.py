@@ -16,7 +16,7 @@ from service.store import claims, recording
 from service.store.database import Database
 from service.store.files import unreferenced
 from service.store.ids import new_id
-from service.store.tables import Artifact, Model, PathGrowth, PathLayer, PathStep, PathSupport
+from service.store.tables import Artifact, Job, Model, PathGrowth, PathLayer, PathStep, PathSupport
 from slbi.structure.path import GrowthRecord, LayerRecord, StepRecord
 from worker.jobs.persist import persist
 from worker.training.keeper import Point
@@ -59,9 +59,9 @@ class SqlRecorder:
         """Folder of this attempt's files: no other attempt ever writes there."""
         return self._artifacts / str(self._held["job_id"]) / str(self._held["fence"])
 
-    def begin(self, pid: int) -> dict[str, Any]:
-        """Note this process's id with the attempt; return the job's spec."""
-        return self._write(lambda session: recording.begin(session, **self._held, pid=pid)).spec
+    def begin(self, pid: int) -> Job:
+        """Note this process's id with the attempt; return the job as it stood."""
+        return self._write(lambda session: recording.begin(session, **self._held, pid=pid))
 
     def go_on(self, point: Point | None) -> None:
         """Go on from where the ledger was rewound to; remove what attempts before left for nothing.

@@ -2,39 +2,29 @@
 
 from typing import Any
 
-from pydantic import BaseModel
-
-from service.contract import JobSpec
-from worker.training.config import (
-    ComputeConfig,
-    DataConfig,
-    GrowConfig,
-    GrowthConfig,
-    OptimConfig,
-    TuneConfig,
-)
+from service.spec.jobs import JobSpec
+from worker.training.kinds import configured
+from worker.training.plans import Source
 
 KEPT_BY_THE_JOB = frozenset({"kind", "classes", "label", "priority", "compute.limit_seconds"})
 """Fields of a spec that say something about the job and nothing to its run."""
 
 
-def translate(spec: JobSpec) -> GrowConfig:
+def translate(spec: JobSpec, source: Source | None = None) -> Any:  # noqa: ANN401 - each kind has a config
     """Return the config of a spec; what the spec leaves open takes the config's default.
+
+    Args:
+        spec: as the service completed it.
+        source: the files of the network that the job starts from, if it starts from one.
 
     Raises:
         ValueError: two settings do not go together, e.g. nesterov without momentum.
     """
-    compute = _given(spec.compute)
-    compute.pop("limit_seconds", None)
-    return GrowConfig(
-        backbone=spec.backbone,
-        data=DataConfig(dataset=spec.dataset, **_given(spec.data)),
-        optim=OptimConfig(**_given(spec.optim)),
-        growth=GrowthConfig(**_given(spec.growth)),
-        tune=TuneConfig(**_given(spec.tune)),
-        compute=ComputeConfig(**compute),
-    )
-
-
-def _given(section: BaseModel) -> dict[str, Any]:
-    return section.model_dump(exclude_none=True)
+    settings: dict[str, Any] = spec.model_dump(exclude_none=True)
+    for name in ("kind", "classes", "label", "priority"):
+        settings.pop(name, None)
+    settings["compute"].pop("limit_seconds", None)
+    settings["data"]["dataset"] = settings.pop("dataset")
+    if source is not None:
+        settings["source"] = source
+    return configured(spec.kind, settings)

@@ -10,13 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 from slbi.nets import backbones
-from worker.training.config import GrowthConfig, OptimConfig, TuneConfig
 from worker.training.data.sources import FOLDER_DEFAULTS, SOURCES, DataSource, Defaults
+from worker.training.kinds import KINDS
 
-VERSION = 1
+VERSION = 2
 """Raised when a reader of the old file would misread the new."""
 SMALLEST, LARGEST = 8, 224
 """Sides of images, px, that a config may ask for, see `config.DataConfig.image_size`."""
+_NO_DEFAULTS = frozenset({"data", "compute", "source"})
+"""Sections whose defaults stand in the spec itself, and the one that has none."""
 TARGET = Path("service/catalogue.json")
 """Where the file lies in a checkout."""
 
@@ -86,14 +88,17 @@ def _dataset(source: DataSource) -> dict[str, object]:
     }
 
 
-def _defaults(suiting: Defaults) -> Mapping[str, Mapping[str, object]]:
-    """Return every default in force: the config's own, and over them what suits the data set."""
-    own = {
-        "optim": asdict(OptimConfig()),
-        "growth": asdict(GrowthConfig()),
-        "tune": asdict(TuneConfig()),
+def _defaults(suits: Mapping[str, Defaults]) -> Mapping[str, object]:
+    """Return every default in force by kind: the kind's own, and over them what suits the data."""
+    return {kind: _of_kind(kind, suits.get(kind, {})) for kind in KINDS}
+
+
+def _of_kind(kind: str, suits: Defaults) -> Mapping[str, Mapping[str, object]]:
+    merged = {
+        name: {**KINDS[kind].default(name), **suits.get(name, {})}
+        for name in KINDS[kind].sections()
+        if name not in _NO_DEFAULTS
     }
-    merged = {name: {**values, **suiting.get(name, {})} for name, values in own.items()}
     return {
         name: {key: value for key, value in values.items() if value is not None}
         for name, values in merged.items()

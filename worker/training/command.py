@@ -1,10 +1,12 @@
-"""What `slbi grow` runs: the method on this machine, without any service."""
+"""What the local commands run: the method on this machine, without any service."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from worker.training.recipes.grow import grow
+from worker.training.kinds import run as conduct
+from worker.training.plans import Source
+from worker.training.recipes.conduct import Surroundings
 from worker.training.report import Report, Reporter
 from worker.training.suit import suited
 
@@ -12,20 +14,30 @@ DATA_DIRECTORIES = (Path("data"), Path("/usr/share/datasets"))
 """Where data sets are looked for by default: here, and where Debian's packages put them."""
 
 _NAMES = frozenset({"dataset", "backbone"})
+_ALONE = frozenset({"widths", "rivals", "transfer_to"})
+"""Fields of a spec that are no section."""
 
 
 def run(
-    spec: Mapping[str, Any], *, directories: Sequence[Path], output: Path, report: Report
+    kind: str,
+    spec: Mapping[str, Any],
+    *,
+    directories: Sequence[Path],
+    output: Path,
+    report: Report,
+    source: Path | None = None,
 ) -> None:
-    """Grow a network and report every record of it, at the end `succeeded` with what came of it.
+    """Run a kind and report every record of it, at the end `succeeded` with what came of it.
 
-    The entry point `grow` of the group `slbi.worker`.
+    The entry point `run` of the group `slbi.worker`.
 
     Args:
+        kind: one of `worker.training.kinds`.
         spec: "dataset", "backbone" and, by section, whatever differs from what suits the data set.
         directories: where data sets lie, searched in order; none for the default ones.
-        output: folder of the checkpoints.
+        output: folder of the files.
         report: takes the records.
+        source: checkpoint of the network that the run starts from, for kinds that start from one.
 
     Raises:
         ValueError: the spec is not valid, or the data set cannot be used.
@@ -33,15 +45,19 @@ def run(
     """
     settings = {name: value for name, value in spec.items() if name not in _NAMES}
     for name, value in settings.items():
-        if not isinstance(value, Mapping):
-            raise ValueError(  # noqa: TRY004 - what was asked is wrong, not the call
+        if not isinstance(value, Mapping) and name not in _ALONE:
+            raise ValueError(
                 f"{name} must be set field by field, as {name}.FIELD=VALUE, got {value!r}"
             )
-    result = grow(
-        suited(spec["dataset"], spec["backbone"], settings),
-        directories=directories or DATA_DIRECTORIES,
-        output=output,
-        recorder=Reporter(report),
+    if source is not None:
+        settings["source"] = Source(checkpoint=source)
+    result = conduct(
+        suited(spec["dataset"], spec["backbone"], settings, kind),
+        Surroundings(
+            directories=directories or DATA_DIRECTORIES,
+            output=output,
+            recorder=Reporter(report),
+        ),
     )
     keys = ("end", "epochs", "steps", "training_macs", "seconds")
     report("succeeded", {key: getattr(result, key) for key in keys})

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from slbi.structure.path import PathList
 from worker.training.config import ComputeConfig, DataConfig, OptimConfig
 from worker.training.ranges import one_of, whole, within
 
@@ -13,6 +14,7 @@ SCALINGS = ("none", "fan", "initial")
 SCHEDULES = ("constant", "drops", "cosine")
 ORDERS = ("score", "lexicographic", "norm")
 RIVALS = ("random", "dense")
+PICTURES = ("weights", "activation", "kept", "support", "order")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,6 +182,8 @@ class Source:
     """A file that `worker.training.checkpoint` wrote, or one that holds tensors alone."""
     order: Path | None = None
     """A file with the entry order of single weights, where there is one."""
+    path: PathList | None = None
+    """The structure path of the run that made it, where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,9 +232,44 @@ class PruneConfig:
     data: DataConfig
     pruning: PruningConfig
     optim: OptimConfig = field(default_factory=OptimConfig)
-    tune: TrainingConfig = field(
+    finetune: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(epochs=10, schedule="cosine")
     )
+    """Of what is left, its mask kept where it was not sliced."""
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PicturesConfig:
+    """Which pictures are made, of what."""
+
+    layers: Sequence[str] | None = None
+    """Names of modules; None: every convolution."""
+    show: Sequence[str] | None = None
+    """Which of `PICTURES`; None: all that the source allows."""
+    filters: int = 64
+    """Filters of a layer that are shown at most, 1 to 512."""
+    steps: int = 150
+    """Steps of the ascent that looks for what a filter answers to most, 1 to 10000."""
+    learning_rate: float = 10.0
+    """Of that ascent, in steps of a pixel, (0, 1000]."""
+
+    def __post_init__(self) -> None:
+        for show in self.show or ():
+            one_of("show", show, PICTURES)
+        whole("filters", self.filters, 1, 512)
+        whole("steps", self.steps, 1, 10000)
+        within("learning_rate", self.learning_rate, 0, 1000, above=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VisualiseConfig:
+    """A whole `visualise` run."""
+
+    source: Source
+    backbone: str
+    data: DataConfig
+    pictures: PicturesConfig = field(default_factory=PicturesConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
 

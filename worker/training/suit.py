@@ -1,61 +1,44 @@
 """A whole config from what somebody asked for: the rest is what suits the data set."""
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
-from worker.training.config import (
-    ComputeConfig,
-    DataConfig,
-    GrowConfig,
-    GrowthConfig,
-    OptimConfig,
-    TuneConfig,
-)
-from worker.training.data.sources import FOLDER_DEFAULTS, SOURCES
-
-_SECTIONS: Mapping[str, type] = {
-    "data": DataConfig,
-    "optim": OptimConfig,
-    "growth": GrowthConfig,
-    "tune": TuneConfig,
-    "compute": ComputeConfig,
-}
+from worker.training.data.sources import FOLDER_DEFAULTS, SOURCES, Defaults
+from worker.training.kinds import KINDS, check_names, configured
 
 
-def suited(dataset: str, backbone: str, settings: Mapping[str, Mapping[str, Any]]) -> GrowConfig:
+def suiting(dataset: str, kind: str) -> Defaults:
+    """Return the settings that suit a data set, where they differ from those of the kind.
+
+    Args:
+        dataset: its name; one that is not known by name is a folder of images.
+        kind: of the run.
+    """
+    source = SOURCES.get(dataset)
+    return (FOLDER_DEFAULTS if source is None else source.defaults).get(kind, {})
+
+
+def suited(dataset: str, backbone: str, settings: Mapping[str, Any], kind: str = "grow") -> Any:  # noqa: ANN401 - each kind has a config of its own
     """Return a config: its own defaults, then those of the data set, then the settings asked for.
 
     Args:
         dataset: name of a data set; one that is not known by name is a folder of images.
         backbone: name of a backbone.
-        settings: section -> field -> value.
+        settings: section -> field -> value, or field -> value.
+        kind: of the run.
 
     Raises:
         ValueError: a section or field does not exist, or a value is out of its range.
     """
-    _check_names("a section of the config", settings, _SECTIONS)
-    source = SOURCES.get(dataset)
-    suiting = FOLDER_DEFAULTS if source is None else source.defaults
-    parts: dict[str, Any] = {}
-    for name, section in _SECTIONS.items():
+    sections = KINDS[kind].sections()
+    known = [field.name for field in dataclasses.fields(KINDS[kind].config)]
+    check_names("a section of the config", settings, known)
+    merged: dict[str, Any] = {**settings, "backbone": backbone}
+    suits = suiting(dataset, kind)
+    for name in sections:
         asked = settings.get(name, {})
-        _check_names(f"a field of {name}", asked, [field.name for field in fields(section)])
-        values = {**suiting.get(name, {}), **asked}
-        if name == "data":
-            values["dataset"] = dataset
-        try:
-            parts[name] = section(**values)
-        except TypeError as error:
-            raise ValueError(
-                f"values of {name} must be of the type of their field: {error}"
-            ) from error
-    return GrowConfig(backbone=backbone, **parts)
-
-
-def _check_names(
-    what: str, given: Mapping[str, object], known: Mapping[str, type] | list[str]
-) -> None:
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        raise ValueError(f"{what} must be one of {', '.join(known)}, got {', '.join(unknown)}")
+        if isinstance(asked, Mapping):
+            merged[name] = {**suits.get(name, {}), **asked}
+    merged["data"] = {**merged["data"], "dataset": dataset}
+    return configured(kind, {name: value for name, value in merged.items() if value != {}})

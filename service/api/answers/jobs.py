@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from service.contract import HELD_STATES, AttemptOutcome, JobSpec, JobState
+from service.contract import HELD_STATES, AttemptOutcome, JobState
 from service.jobs.follow import FollowedJob
 from service.jobs.submit import Forecast, NetworkSize
+from service.spec.jobs import JobSpec
 from service.store.tables import Attempt, JobEvent
 
 _LINKS = (
@@ -66,7 +67,10 @@ class JobAnswer(BaseModel):
     backbone: str
     state: JobState
     priority: int
-    spec: JobSpec = Field(description="As asked, with the defaults of the data set filled in.")
+    # Not a spec validated anew: a page of 50 would take twice as long. It was, when it was sent.
+    spec: dict[str, Any] = Field(
+        description="As POST /v1/jobs took it, with the defaults of kind and data set filled in."
+    )
     created_at: datetime
     queued_at: datetime
     started_at: datetime | None
@@ -99,7 +103,7 @@ class JobAnswer(BaseModel):
             backbone=job.spec["backbone"],
             state=JobState(job.state),
             priority=job.priority,
-            spec=JobSpec.model_validate(job.spec),
+            spec=job.spec,
             created_at=job.created_at,
             queued_at=job.queued_at,
             started_at=job.started_at,
@@ -129,7 +133,7 @@ class JobPage(BaseModel):
 class SizeAnswer(BaseModel):
     """A network and what it takes; null where only the images tell."""
 
-    widths: dict[str, int]
+    widths: dict[str, int] | None
     params: int | None
     macs: int | None = Field(description="Multiply-accumulates of one image, forward.")
     memory_bytes: int | None = Field(description="Of training it, torch and the data not counted.")
@@ -138,7 +142,7 @@ class SizeAnswer(BaseModel):
     def of(cls, size: NetworkSize) -> "SizeAnswer":
         """Return the answer for a size."""
         return cls(
-            widths=dict(size.widths),
+            widths=None if size.widths is None else dict(size.widths),
             params=size.params,
             macs=size.macs,
             memory_bytes=size.memory_bytes,
@@ -162,7 +166,7 @@ class ForecastAnswer(BaseModel):
     now: SizeAnswer = Field(description="The first network.")
     at_most: SizeAnswer = Field(description="The largest one that the caps allow.")
     time: TimeAnswer
-    layers: list[str] = Field(description="Groups of filters that can grow, in their order.")
+    layers: list[str] = Field(description="Groups of filters, in their order.")
 
     @classmethod
     def of(cls, forecast: Forecast) -> "ForecastAnswer":
@@ -176,7 +180,7 @@ class ForecastAnswer(BaseModel):
                 most_seconds=forecast.seconds_most,
                 reason=forecast.reason,
             ),
-            layers=list(forecast.first.widths),
+            layers=list(forecast.first.widths or ()),
         )
 
 

@@ -40,7 +40,9 @@ class DatasetAnswer(BaseModel):
     how_to_get: str
     licence: str | None
     augmentation: dict[str, Any] | None
-    defaults: dict[str, dict[str, Any]] = Field(description="Settings that suit it.")
+    defaults: dict[str, dict[str, dict[str, Any]]] = Field(
+        description="By kind of job and section, the settings that suit it."
+    )
 
 
 class DatasetList(BaseModel):

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.contract import JobSpec
+from service.spec.jobs import GrowSpec
 from tests.service.running import SPEC, Service
 
 _SECTIONS = ("data", "optim", "growth", "tune", "compute")
 _FIELDS = sorted(
-    {*JobSpec.model_fields}
+    {*GrowSpec.model_fields}
     | {
         name
         for section in _SECTIONS
-        for name in JobSpec.model_fields[section].default.__class__.model_fields
+        for name in GrowSpec.model_fields[section].default.__class__.model_fields
     }
 )
 _SCALARS = st.one_of(

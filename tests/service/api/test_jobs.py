@@ -29,7 +29,7 @@ def test_a_submitted_job_is_queued_and_a_worker_woken(service: Service) -> None:
 def test_a_job_is_kept_with_the_defaults_of_its_data_set(service: Service) -> None:
     spec = service.client.post("/v1/jobs", json=SPEC).json()["spec"]
     known = {each["name"]: each for each in service.client.get("/v1/datasets").json()["items"]}
-    for section, values in known["digits"]["defaults"].items():
+    for section, values in known["digits"]["defaults"]["grow"].items():
         for name, value in values.items():
             assert spec[section][name] == value
 

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import func, select
 
 from service.catalogue import Catalogue
-from service.contract import LOCAL_OWNER, JobSpec
+from service.contract import LOCAL_OWNER
 from service.jobs.submit import submit
+from service.spec.jobs import read_spec
 from service.store.database import Database
 from service.store.tables import IdempotencyKey, Job
 from tests.service.running import SPEC, CountingQueue
@@ -29,7 +30,7 @@ def databases(database: Database) -> Iterator[list[Database]]:
 def test_submits_at_once_with_one_idempotency_key_make_one_job(
     databases: list[Database], catalogue: Catalogue
 ) -> None:
-    spec = JobSpec.model_validate(SPEC)
+    spec = read_spec(SPEC)
     queue = CountingQueue()
     start = Barrier(TOGETHER)
 
@@ -73,7 +74,7 @@ def test_a_worker_is_woken_only_when_the_job_can_be_seen(
         catalogue,
         (),
         owner=LOCAL_OWNER,
-        spec=JobSpec.model_validate(SPEC),
+        spec=read_spec(SPEC),
         idempotency_key=None,
     )
     assert seen == [1]

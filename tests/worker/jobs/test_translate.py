@@ -7,18 +7,12 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from service.contract import (
-    ComputeSpec,
-    DataSpec,
-    GrowthSpec,
-    JobSpec,
-    OptimSpec,
-    TuneSpec,
-)
+from service.spec.jobs import GrowSpec
+from service.spec.sections import ComputeSpec, DataSpec, GrowthSpec, OptimSpec, TuneSpec
 from worker.jobs.translate import KEPT_BY_THE_JOB, translate
 from worker.training.config import GrowConfig
 
-EVERYTHING = JobSpec(
+EVERYTHING = GrowSpec(
     dataset="cifar10",
     backbone="resnet20",
     classes=10,
@@ -73,7 +67,7 @@ def leaves(value: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def test_the_spec_of_these_tests_leaves_no_field_at_its_default() -> None:
-    plain = dict(leaves(JobSpec(dataset="digits", backbone="vgg11")))
+    plain = dict(leaves(GrowSpec(dataset="digits", backbone="vgg11")))
     same = {name for name, value in leaves(EVERYTHING) if value == plain[name]}
     assert same == {"kind"}
 
@@ -92,7 +86,7 @@ def test_every_field_of_the_config_can_be_asked_for() -> None:
 
 
 def test_what_a_spec_leaves_open_takes_the_configs_default() -> None:
-    config = translate(JobSpec(dataset="digits", backbone="vgg11"))
+    config = translate(GrowSpec(dataset="digits", backbone="vgg11"))
     assert config == GrowConfig(backbone="vgg11", data=config.data)
 
 
@@ -137,6 +131,6 @@ def test_bounds_are_found_where_they_stand() -> None:
 @pytest.mark.parametrize(("section", "name", "bound"), EXTREMES)
 def test_what_a_spec_accepts_a_config_accepts(section: str, name: str, bound: float) -> None:
     asked = {"dataset": "digits", "backbone": "vgg11", section: {name: bound}}
-    spec = JobSpec.model_validate(asked)
+    spec = GrowSpec.model_validate(asked)
     if f"{section}.{name}" not in KEPT_BY_THE_JOB:
         assert getattr(getattr(translate(spec), section), name) == bound

@@ -20,7 +20,13 @@ QUICK = {
 
 def _run(spec: Mapping[str, Any], output: Path) -> list[tuple[str, Any]]:
     told: list[tuple[str, Any]] = []
-    run(spec, directories=(), output=output, report=lambda kind, data: told.append((kind, data)))
+    run(
+        "grow",
+        spec,
+        directories=(),
+        output=output,
+        report=lambda kind, data: told.append((kind, data)),
+    )
     return told
 
 

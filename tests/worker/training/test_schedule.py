@@ -38,5 +38,5 @@ def test_step_works_for_fewer_epochs_than_powers(epochs: int) -> None:
 
 
 def test_an_unknown_schedule_is_refused() -> None:
-    with pytest.raises(ValueError, match="cosine, step or constant, got 'linear'"):
+    with pytest.raises(ValueError, match="cosine, step, drops or constant, got 'linear'"):
         rates("linear", 0.1, epoch=0, epochs=1, steps=1)

@@ -11,7 +11,9 @@ def test_a_setting_wins_over_the_data_sets_default_and_that_over_the_configs() -
     config = suited("digits", "vgg11", {"growth": {"max_rounds": 2}})
     assert isinstance(config, GrowConfig)
     assert config.growth.max_rounds == 2
-    assert config.growth.round_epochs == SOURCES["digits"].defaults["growth"]["round_epochs"]
+    assert (
+        config.growth.round_epochs == SOURCES["digits"].defaults["grow"]["growth"]["round_epochs"]
+    )
     assert config.optim.momentum == OptimConfig().momentum
 
 

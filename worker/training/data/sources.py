@@ -7,6 +7,9 @@ from types import MappingProxyType
 Defaults = Mapping[str, Mapping[str, object]]
 """Settings that suit a data set: section of the config -> field -> value."""
 
+KindDefaults = Mapping[str, Defaults]
+"""Such settings by kind of run."""
+
 _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 _IDX_TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -36,8 +39,8 @@ class DataSource:
     """Augmentation: mirror left and right."""
     shift: int = 0
     """Augmentation: move by up to so many px."""
-    defaults: Defaults = field(default_factory=dict)
-    """Settings where they differ from the config's own defaults."""
+    defaults: KindDefaults = field(default_factory=dict)
+    """Settings where they differ from the config's own defaults, by kind of run."""
 
 
 def _idx_layouts(flat: str, raw: str) -> tuple[tuple[str, ...], ...]:
@@ -63,15 +66,19 @@ def _torchvision(name: str, folder: str, call: str) -> str:
     )
 
 
-_MNIST_LIKE: Defaults = {
-    "optim": {"batch": 128, "learning_rate": 0.05},
-    "growth": {"round_epochs": 1, "max_rounds": 12},
-    "tune": {"epochs": 12, "pruned_epochs": 8},
+_MNIST_LIKE: KindDefaults = {
+    "grow": {
+        "optim": {"batch": 128, "learning_rate": 0.05},
+        "growth": {"round_epochs": 1, "max_rounds": 12},
+        "tune": {"epochs": 12, "pruned_epochs": 8},
+    },
 }
-_COLOUR: Defaults = {
-    "optim": {"batch": 128, "learning_rate": 0.05},
-    "growth": {"round_epochs": 5, "max_rounds": 12},
-    "tune": {"epochs": 40, "pruned_epochs": 40},
+_COLOUR: KindDefaults = {
+    "grow": {
+        "optim": {"batch": 128, "learning_rate": 0.05},
+        "growth": {"round_epochs": 5, "max_rounds": 12},
+        "tune": {"epochs": 40, "pruned_epochs": 40},
+    },
 }
 
 _ALL = (
@@ -88,9 +95,11 @@ _ALL = (
         licence="CC BY 4.0",
         shift=1,
         defaults={
-            "optim": {"batch": 32, "learning_rate": 0.05},
-            "growth": {"round_epochs": 10, "max_rounds": 4},
-            "tune": {"epochs": 10, "pruned_epochs": 10},
+            "grow": {
+                "optim": {"batch": 32, "learning_rate": 0.05},
+                "growth": {"round_epochs": 10, "max_rounds": 4},
+                "tune": {"epochs": 10, "pruned_epochs": 10},
+            },
         },
     ),
     DataSource(
@@ -178,5 +187,5 @@ _ALL = (
 SOURCES: Mapping[str, DataSource] = MappingProxyType({source.name: source for source in _ALL})
 """Every data set known by name, in the order in which they are offered."""
 
-FOLDER_DEFAULTS: Defaults = _COLOUR
+FOLDER_DEFAULTS: KindDefaults = _COLOUR
 """What suits a folder of images by class, of which nothing else is known."""

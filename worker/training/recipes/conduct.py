@@ -91,6 +91,7 @@ class Workplace:
             tally=Tally(self.compute.device),
             phase=phase,
             epochs=epochs,
+            kept_at=(0, 0, phase),
         )
 
 

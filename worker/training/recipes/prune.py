@@ -40,8 +40,8 @@ def prune(config: PruneConfig, around: Surroundings) -> Result:
 
     def body(run: Run, family: Family) -> None:
         _prune(config, run, family)
-        learn(run, config.tune, config.optim.learning_rate, lambda: recall_support(run))
-        if config.tune.epochs:
+        learn(run, config.finetune, config.optim.learning_rate, lambda: recall_support(run))
+        if config.finetune.epochs:
             kept = recall_support(run) if config.pruning.slice else None
             family.add(run, run.net, "tuned", "pruned, tuned", run.accuracy, kept=kept)
             _find(run, {"tuned": run.accuracy})
@@ -114,7 +114,7 @@ def _begin(config: PruneConfig, place: Workplace) -> Run:
         plain(net, config.optim),
         path_layers(net),
         phase="prune",
-        epochs=config.tune.epochs,
+        epochs=config.finetune.epochs,
     )
     everything = {name: torch.ones_like(stays) for name, stays in everywhere(net).items()}
     remember_support(run, everything | dict(chosen.filters))
@@ -160,7 +160,7 @@ def _find(run: Run, accuracy: Mapping[str, float]) -> None:
     params, macs = run.net.cost()
     layers = [
         {"layer": name, "total": stays.numel(), "kept": int(stays.sum())}
-        for name, stays in (recall_support(run) | remembered(run, "entries")).items()
+        for name, stays in {**recall_support(run), **remembered(run, "entries")}.items()
     ]
     told = {"accuracy": run.notes["accuracy"], "params": params, "macs": macs, "layers": layers}
     run.recorder.findings(told)

@@ -71,6 +71,8 @@ class Run:
     phase: Phase
     epochs: int
     """Epochs at most, as far as is known now."""
+    kept_at: tuple[int, int, str]
+    """Steps, round and phase of the last checkpoint."""
     members: list[ModelRecord] = field(default_factory=list)
     """The family so far."""
     order: EntryOrder = field(default_factory=EntryOrder)
@@ -106,8 +108,6 @@ class Run:
     """Seconds that each of the last epochs took."""
     spent_s: float = 0.0
     """Seconds that the epoch under way took in earlier attempts."""
-    kept_at: tuple[int, int, str] | None = None
-    """Steps, round and phase of the last checkpoint."""
 
     @property
     def steps(self) -> int:

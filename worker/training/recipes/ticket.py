@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import Literal, cast
 
 from slbi.structure.overlap import overlap
 from worker.training.data.load import load
-from worker.training.device import generator
+from worker.training.device import Purpose, generator
 from worker.training.epoch import Tally
 from worker.training.plans import TicketConfig
 from worker.training.recipes.conduct import (
@@ -30,8 +31,11 @@ from worker.training.recipes.result import Result
 from worker.training.recipes.run import Run
 from worker.training.recipes.train import kept_shares
 from worker.training.recipes.twin import couple, plain, twin_layers
-from worker.training.recorder import ModelKind
 
+Arm = Literal["ticket", "random", "dense"]
+"""What is trained and compared; a phase of the run, and the kind of the model that it leaves."""
+
+_RIVALS: tuple[Arm, ...] = ("random", "dense")
 _ORIGINS = {
     "ticket": "ticket",
     "random": "its mask over random weights",
@@ -132,7 +136,6 @@ def _arm(config: TicketConfig, run: Run, family: Family) -> None:
     """Train what is left of an arm and add it to the family, in place."""
     base = config.optim.learning_rate
     learn(run, config.retrain, base, lambda: recall_support(run))
-    kind: ModelKind = run.phase  # type: ignore[assignment]  # a run's phase here is an arm
     supports = recall_support(run) if run.masks else {}
     filters = {
         layer.name: supports[layer.name]
@@ -141,13 +144,14 @@ def _arm(config: TicketConfig, run: Run, family: Family) -> None:
     }
     # Masked filters are silent, so that nothing changes without them.
     cut = family.sliced(run, everywhere(run.net) | filters)
-    family.add(run, cut.net, kind, _ORIGINS[run.phase], run.accuracy, kept=cut.kept)
+    arm = cast("Arm", run.phase)
+    family.add(run, cut.net, arm, _ORIGINS[arm], run.accuracy, kept=cut.kept)
 
 
 def _next(config: TicketConfig, run: Run, around: Surroundings) -> bool:
     """Begin the arm that follows, in place; return False if there is none."""
-    arms = ("ticket", *config.rivals)
-    position = arms.index(run.phase) + 1
+    arms: list[Arm] = ["ticket", *(arm for arm in _RIVALS if arm in config.rivals)]
+    position = arms.index(cast("Arm", run.phase)) + 1
     if position == len(arms):
         if config.transfer_to is None or run.transferred:
             return False
@@ -179,12 +183,12 @@ def _transfer(config: TicketConfig, run: Run, around: Surroundings) -> None:
     run.data, run.transferred = data, True
 
 
-def _start(config: TicketConfig, run: Run, arm: ModelKind) -> None:
+def _start(config: TicketConfig, run: Run, arm: Arm) -> None:
     """Put the run before the first step of an arm, in place: the same batches for each."""
-    run.enter(arm)  # type: ignore[arg-type]  # every arm is a phase
+    run.enter(arm)
     run.tally = Tally(run.compute.device)
     run.batches = batches_of(run.data, config.optim.batch, config.compute.seed)
-    purpose = "rival" if arm == "random" else "transfer"
+    purpose: Purpose = "rival" if arm == "random" else "transfer"
     run.net = fresh(
         config.backbone,
         config.widths,

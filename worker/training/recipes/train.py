@@ -39,7 +39,7 @@ def add_trained(run: Run, family: Family) -> None:
     family.add(run, run.net, "trained", "W", run.accuracy)
     supports = filter_supports(run)
     if any(not bool(support.all()) for support in supports.values()):
-        cut = family.cut(run, everywhere(run.net) | supports)
+        cut = family.cut(run, {**everywhere(run.net), **supports})
         family.add(run, cut.net, "pruned", "support", run.validate(cut.net), kept=cut.kept)
     add_order(run, family.output, mark=family.mark)
     run.recorder.findings({"layers": kept_shares(run)})

@@ -22,15 +22,15 @@ from worker.training.config import (
     TuneConfig,
 )
 from worker.training.data.batches import evaluation_batches
-from worker.training.data.formats import Part, read_digits
-from worker.training.data.load import Data, TestSplit
+from worker.training.data.formats import read_digits
 from worker.training.data.load import load as load_data
 from worker.training.device import Compute, generator
 from worker.training.epoch import DivergedError, Stopped, evaluate
-from worker.training.recipes.conduct import Surroundings
+from worker.training.recipes.conduct import Surroundings, workplace
 from worker.training.recipes.family import on_test_split
 from worker.training.recipes.grow import grow
 from worker.training.recipes.result import Result
+from worker.training.recipes.twin import plain
 from worker.training.recorder import RunList
 
 QUICK = GrowConfig(
@@ -191,17 +191,13 @@ def test_training_macs_are_three_forward_passes_and_the_passes_that_measure_norm
     assert result.training_macs == pytest.approx(trained + measured * images, rel=0.01)
 
 
-def test_a_run_reads_the_test_split_once(compute: Compute) -> None:
-    reads = []
-
-    def source() -> Part:
-        reads.append(1)
-        return read_digits("test")
-
-    data = load_data(QUICK.data, [], split=generator(0, "split"), device=torch.device("cpu"))
-    counted: Data = replace(data, test=TestSplit(source))
-    on_test_split([], counted.test.read(), counted, compute)
-    assert counted.test.reads == len(reads) == 1
+def test_a_run_reads_the_test_split_once(tmp_path: Path) -> None:
+    around = Surroundings(directories=[], output=tmp_path, recorder=RunList())
+    place = workplace(around, data=QUICK.data, compute=QUICK.compute, batch=64, begun=0.0)
+    net = backbones.build("vgg11", in_channels=1, size=8, classes=10)
+    run = place.run(net, plain(net, QUICK.optim), (), phase="grow", epochs=1)
+    on_test_split(run)
+    assert run.data.test.reads == 1
 
 
 def _numbers(path: RunList) -> list[object]:
