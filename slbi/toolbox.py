@@ -186,8 +186,8 @@ class Toolbox(NamedSLBI):
         """
         if "ranking" not in state_dict:
             raise ValueError(
-                "state_dict must be a Toolbox's and hold 'ranking' (slbi.convert reads files of "
-                f"the reference), got {', '.join(state_dict)}"
+                "state_dict must be a Toolbox's and hold 'ranking' (for files of the reference see "
+                f"slbi.convert), got {', '.join(state_dict)}"
             )
         super().load_state_dict(state_dict)
         self._ranking.load_state_dict(state_dict["ranking"])
