@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, max_pool2d, relu
 
+from slbi.nets import backbones
+from slbi.pruning.slice import slice_filters
 from slbi.structure.order import NEVER
 from slbi.toolbox import SLBI_ToolBox, Toolbox
 
@@ -361,3 +363,18 @@ def test_under_the_lexicographic_order_no_norm_beats_an_epoch() -> None:
     optimizer.prune_layer_by_order_by_list(100 * float(never.float().mean()), ["fc1.weight"])
     assert not net.fc1.weight.detach()[never].any()
     assert net.fc1.weight.detach()[first].all()
+
+
+def test_slicing_carries_z_and_momentum_of_a_toolbox() -> None:
+    net = backbones.build("lenet5", in_channels=1, size=28, classes=3)
+    optimizer = Toolbox(net.named_parameters(), lr=0.1, mu=5.0)
+    optimizer.initialize_slbi(["conv3.weight"])
+    torch.autograd.backward(net(torch.randn(4, 1, 28, 28)).square().mean())
+    optimizer.step()
+    keep = torch.arange(120) % 3 == 0
+    sliced = slice_filters(net, optimizer, {"conv3": keep})
+    weight = sliced.optimizer.twin("conv3.weight")
+    assert weight is sliced.net.get_parameter("conv3.weight")
+    assert torch.equal(
+        sliced.optimizer.z(weight), optimizer.z(optimizer.twin("conv3.weight"))[keep]
+    )
