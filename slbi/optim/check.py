@@ -19,6 +19,9 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
 }
 _SWITCHES = ("nesterov", "decay_first", "normalised")
 
+OPTIONS = (*_RANGES, *_SWITCHES, "structure", "scaling")
+"""Every entry that a group holds beside its tensors."""
+
 
 def check_group(group: Mapping[str, Any]) -> None:
     """Refuse a parameter group that no step could be taken with.
@@ -29,7 +32,7 @@ def check_group(group: Mapping[str, Any]) -> None:
     Raises:
         ValueError: says which entry or tensor, what must hold and what came.
     """
-    missing = [name for name in (*_RANGES, *_SWITCHES, "structure", "scaling") if name not in group]
+    missing = [name for name in OPTIONS if name not in group]
     if missing:
         raise ValueError(f"a parameter group must hold {', '.join(missing)}, got none")
     _check_numbers(group)

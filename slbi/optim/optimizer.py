@@ -1,6 +1,7 @@
 """SLBI as a torch optimizer: it groups parameters, keeps their state and calls the equations."""
 
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import Any, overload
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT, StateDict
 
-from slbi.optim.check import check_group, check_state
+from slbi.optim.check import OPTIONS, check_group, check_state
 from slbi.optim.shrink import STRUCTURES, Scaling, Structure, group_scales, selected, shrink
 from slbi.optim.update import (
     accumulate,
@@ -116,7 +117,7 @@ class SLBI(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
+        for group in _alike(self.param_groups):
             for weights, weight_decay in _by_decay(group):
                 for batch in _batches(weights):
                     self._move(batch, group, weight_decay)
@@ -159,6 +160,15 @@ class SLBI(Optimizer):
         return selected(
             self._z(parameter), group["structure"], group["threshold"], group["scaling"]
         )
+
+    def structure(self, parameter: Tensor) -> Structure:
+        """Return what of `parameter` enters the support as one.
+
+        Raises:
+            ValueError: `parameter` is not in this optimizer or has no twin.
+        """
+        structure: Structure = self._group_with_twin(parameter)["structure"]
+        return structure
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group; what it does not set is as at construction.
@@ -265,6 +275,23 @@ def _rate(group: Group) -> float:
     """Return what multiplies D; the normalised variant's step of W knows no kappa."""
     lr: float = group["lr"]
     return lr if group["normalised"] else lr * group["kappa"]
+
+
+def _alike(groups: list[Group]) -> list[Group]:
+    """Return the groups with those of equal options made one, so that a batch serves them all.
+
+    The toolbox has a group for every tensor. Source: bench/optimizer.py, what launches cost.
+    """
+    if len(groups) < 2:
+        return groups
+    of = itemgetter(*OPTIONS)
+    members: dict[tuple[Any, ...], list[Group]] = {}
+    for group in groups:
+        members.setdefault(of(group), []).append(group)
+    return [
+        alike[0] | {"params": [parameter for group in alike for parameter in group["params"]]}
+        for alike in members.values()
+    ]
 
 
 def _by_decay(group: Group) -> Iterator[tuple[list[Tensor], float]]:

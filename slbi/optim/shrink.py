@@ -34,6 +34,21 @@ def group_axis(structure: Structure) -> int:
     return _GROUP_AXIS[structure]
 
 
+def spread(chosen: Tensor, structure: Structure, rank: int) -> Tensor:
+    """Return a support as a view that can be broadcast over its weight.
+
+    Args:
+        chosen: (O,) for "filter", (I,) for "column", else of the weight's shape.
+        structure: what enters the support as one.
+        rank: of the weight.
+    """
+    if structure == "element":
+        return chosen
+    shape = [1] * rank
+    shape[group_axis(structure)] = -1
+    return chosen.view(shape)
+
+
 def group_norms(tensor: Tensor, structure: Structure) -> Tensor:
     """Return the Euclidean norm of each filter or column.
 

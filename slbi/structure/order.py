@@ -1,6 +1,6 @@
-"""Entry order: when each filter or entry was first in the support, and the score it prunes by."""
+"""Entry order: when each filter or entry was first in the support, and the scores to prune by."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -54,6 +54,24 @@ class EntryOrder:
             raise ValueError(f"name must be one of those updated ({known}), got {name!r}")
         return self._entries[name].clone()
 
+    def forget(self, name: str, which: Tensor) -> None:
+        """Count filters (columns, entries) of one weight as never entered again, in place.
+
+        Args:
+            name: of a weight whose support was seen.
+            which: bool, of the shape of its support.
+
+        Raises:
+            ValueError: no support of that name was seen, or `which` does not fit.
+        """
+        entry = self.entry(name)
+        if which.dtype != torch.bool or which.shape != entry.shape:
+            raise ValueError(
+                f"which must be bool of shape {tuple(entry.shape)}, "
+                f"got {which.dtype} of shape {tuple(which.shape)}"
+            )
+        self._entries[name] = entry.masked_fill(which.to(entry.device), NEVER)
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return a copy of every weight's entry epochs, by name."""
         return {name: entry.clone() for name, entry in self._entries.items()}
@@ -80,6 +98,10 @@ class EntryOrder:
         return entry
 
 
+Ordering = Callable[[Tensor, Tensor], Tensor]
+"""Makes scores, the higher the later pruned, of norms and entry epochs of one shape."""
+
+
 def prune_score(norms: Tensor, entry: Tensor) -> Tensor:
     """Return norm - entry epoch: the higher, the later it is pruned.
 
@@ -95,11 +117,45 @@ def prune_score(norms: Tensor, entry: Tensor) -> Tensor:
 
     Source: docs/method.md, "Entry order".
     """
+    _check_pair(norms, entry)
+    entry = entry.to(norms.device)
+    never = torch.clamp(entry.max() + 1, min=REFERENCE_NEVER)
+    return norms - torch.where(entry == NEVER, never, entry)
+
+
+def prune_rank(norms: Tensor, entry: Tensor) -> Tensor:
+    """Return places in the lexicographic order: entry epoch first, then norm.
+
+    The higher, the later it is pruned, as for `prune_score`; but no norm beats an epoch.
+
+    Args:
+        norms: of the filters, or the absolute value of the entries, of W.
+        entry: of the same shape. Epochs by `EntryOrder.entry`.
+
+    Returns:
+        int64, of the same shape, from 0. Equal where entry and norm are equal.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Source: docs/method.md, "Entry order".
+    """
+    _check_pair(norms, entry)
+    never = torch.iinfo(torch.int64).max
+    epochs = entry.to(norms.device).masked_fill(entry.to(norms.device) == NEVER, never).flatten()
+    sizes = norms.detach().flatten()
+    order = sizes.argsort(stable=True)
+    order = order[epochs[order].argsort(descending=True, stable=True)]
+    epochs, sizes = epochs[order], sizes[order]
+    differs = (epochs[1:] != epochs[:-1]) | (sizes[1:] != sizes[:-1])
+    rank = torch.zeros_like(epochs)
+    rank[order[1:]] = differs.cumsum(0)
+    return rank.view(norms.shape)
+
+
+def _check_pair(norms: Tensor, entry: Tensor) -> None:
     if norms.shape != entry.shape:
         raise ValueError(
             f"norms and entry must have one shape, got {tuple(norms.shape)} "
             f"and {tuple(entry.shape)}"
         )
-    entry = entry.to(norms.device)
-    never = torch.clamp(entry.max() + 1, min=REFERENCE_NEVER)
-    return norms - torch.where(entry == NEVER, never, entry)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from slbi.optim.shrink import Structure, group_axis
+from slbi.optim.shrink import Structure, group_axis, spread
 
 
 def support(gamma: Tensor, structure: Structure) -> Tensor:
@@ -65,9 +65,4 @@ def w_star(w: Tensor, gamma: Tensor, structure: Structure = "filter") -> Tensor:
         raise ValueError(
             f"w and gamma must have one shape, got {tuple(w.shape)} and {tuple(gamma.shape)}"
         )
-    chosen = support(gamma, structure)
-    if structure != "element":
-        shape = [1] * w.ndim
-        shape[group_axis(structure)] = -1
-        chosen = chosen.view(shape)
-    return torch.where(chosen, w.detach(), 0)
+    return torch.where(spread(support(gamma, structure), structure, w.ndim), w.detach(), 0)

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from slbi.growth.plan import plan
+from slbi.growth.rule import due
 from slbi.growth.seed import OrthogonalSeed
 from slbi.growth.widen import restart, widen
 from slbi.nets import backbones
@@ -163,6 +165,15 @@ def test_a_stream_grows_once_in_every_tensor(trained: Trained) -> None:
     assert {state[tie.tensor].shape[tie.axis] for tie in ties} == {37}
     assert state["stages.stage3.block1.shortcut.source"].tolist() == [*range(32)] + [-1] * 32
     assert state["stages.stage2.block1.shortcut.source"].tolist() == [*range(16)] + [-1] * 21
+
+
+def test_a_full_resnet_grows_its_stem_with_its_stream(trained: Trained) -> None:
+    net, optimizer, _ = trained("resnet20")
+    asked = due(dict.fromkeys(net.widths, 1.0), 0.8)
+    after = plan(net.widths, asked, ratio=1.1, minimum=4).widths
+    wider, _ = widen(net, optimizer, after, generator=_generator())
+    assert after["stage1"] == 20
+    assert len(wider.get_parameter("stem_conv.weight")) == 20
 
 
 def test_the_old_pair_is_left_as_it_was(trained: Trained) -> None:

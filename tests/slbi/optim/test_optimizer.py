@@ -266,6 +266,27 @@ def test_the_size_of_a_batch_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> 
     assert parameters_equal(nets[1], nets[2])
 
 
+def test_a_group_for_every_tensor_changes_no_bit_and_costs_no_launch() -> None:
+    nets, launches = (Net(), Net()), []
+    grouped = with_twins(nets[0], weight_decay=1e-3)
+    apart = SLBI(
+        [
+            group | {"params": [parameter]}
+            for group in with_twins(nets[1], weight_decay=1e-3).param_groups
+            for parameter in group["params"]
+        ],
+        lr=9.0,
+    )
+    for net, optimizer in zip(nets, (grouped, apart), strict=True):
+        train(net, optimizer, range(10))
+        with torch.profiler.profile() as profile:
+            optimizer.step()
+        launches.append(sum("foreach" in event.name for event in profile.events() or []))
+    assert len(apart.param_groups) == 6
+    assert parameters_equal(*nets)
+    assert launches[0] == launches[1] > 0
+
+
 def test_channels_last_weights_move_as_contiguous_ones() -> None:
     net, twin = Net(), Net().to(memory_format=torch.channels_last)
     for each in (net, twin):

@@ -3,7 +3,13 @@ import pytest
 import torch
 
 from slbi.optim.shrink import group_norms
-from slbi.structure.order import NEVER, REFERENCE_NEVER, EntryOrder, prune_score
+from slbi.structure.order import (
+    NEVER,
+    REFERENCE_NEVER,
+    EntryOrder,
+    prune_rank,
+    prune_score,
+)
 from tests.replay import BASE_CASES, Case, numpy
 
 
@@ -84,3 +90,26 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written() -> None:
         order.entry("new")
     with pytest.raises(ValueError, match=r"one shape, got \(2,\) and \(3,\)"):
         prune_score(torch.ones(2), order.entry("conv"))
+
+
+def test_what_is_forgotten_counts_as_never_entered_until_it_enters_again() -> None:
+    order = EntryOrder()
+    order.update(0, {"conv": flags("111")})
+    order.forget("conv", flags("010"))
+    assert order.entry("conv").tolist() == [0, NEVER, 0]
+    order.update(6, {"conv": flags("111")})
+    assert order.entry("conv").tolist() == [0, 6, 0]
+    with pytest.raises(ValueError, match=r"which must be bool of shape \(3,\), got .* \(2,\)"):
+        order.forget("conv", flags("01"))
+
+
+def test_in_the_lexicographic_order_the_norm_decides_within_an_epoch_only() -> None:
+    entry = torch.tensor([[0, 0, 7], [NEVER, NEVER, 7]])
+    norms = torch.tensor([[0.1, 0.2, 50.0], [99.0, 98.0, 50.0]])
+    assert prune_rank(norms, entry).tolist() == [[3, 4, 2], [1, 0, 2]]
+
+
+def test_the_two_orders_differ_where_a_norm_lead_passes_an_epoch() -> None:
+    norms, entry = torch.tensor([0.5, 1.7]), torch.tensor([3, 4])
+    assert prune_score(norms, entry).argmax() == 1
+    assert prune_rank(norms, entry).argmax() == 0
