@@ -1,0 +1,1 @@
+"""What filters look like and look for, as images in tensors; drawing them is the worker's part."""
