@@ -101,6 +101,14 @@ class TooLargeError(ServiceError):
     title = "The body is too large"
 
 
+class UnsupportedMediaTypeError(ServiceError):
+    """The body is of a type that is not taken here."""
+
+    status = 415
+    code = "unsupported_media_type"
+    title = "The body is of another type"
+
+
 class RangeNotSatisfiableError(ServiceError):
     """The asked range begins behind the end."""
 

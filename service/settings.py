@@ -26,7 +26,8 @@ class Settings(BaseSettings):
         str, Field(description="Celery broker. memory:// reaches only this process.")
     ] = "memory://localhost"
     artifact_dir: Annotated[
-        Path | None, Field(description="Where checkpoints are kept; unset: `home`/artifacts.")
+        Path | None,
+        Field(description="Where checkpoints and uploads are kept; unset: `home`/artifacts."),
     ] = None
     data_dirs: Annotated[
         tuple[Path, ...],
@@ -67,7 +68,15 @@ class Settings(BaseSettings):
     failpoint_dir: Annotated[
         Path | None, Field(description="For tests that kill processes: see service.failpoints.")
     ] = None
-    max_body_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
+    max_body_bytes: Annotated[
+        int, Field(ge=1024, description="Of every body but that of an upload.")
+    ] = 1_048_576
+    upload_max_bytes: Annotated[int, Field(ge=1024, description="Of the file of an upload.")] = (
+        1_073_741_824
+    )
+    upload_days: Annotated[
+        float, Field(gt=0, le=36_500, description="How long an upload is kept.")
+    ] = 7.0
     min_free_bytes: Annotated[
         int, Field(ge=0, description="With less room for checkpoints the service is not ready.")
     ] = 268_435_456

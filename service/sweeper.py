@@ -13,6 +13,7 @@ from service.removal import remove_unreferenced
 from service.settings import Settings
 from service.store import retention
 from service.store.database import Database
+from service.upload_sweep import remove_expired, remove_strays
 
 FORGOTTEN_AFTER = timedelta(days=30)
 """Age at which workers, by their last heartbeat, and idempotency keys go. Source: docs/jobs.md."""
@@ -30,6 +31,8 @@ class Swept:
     files: int
     bytes: int
     checkpoints: int
+    """Rows; their files are counted among `files`."""
+    uploads: int
     """Rows; their files are counted among `files`."""
     workers: int
     idempotency_keys: int
@@ -76,13 +79,15 @@ class Sweeper:
         checkpoints = self._until_done(partial(retention.forget_checkpoints, before=ended))
         workers = self._until_done(partial(retention.forget_workers, before=old))
         keys = self._until_done(partial(retention.forget_idempotency_keys, before=old))
-        removed = remove_unreferenced(
-            self._database, settings.artifacts, now=now, stop=self._stopping.is_set
-        )
+        place, when = (self._database, settings.artifacts), self._stopping.is_set
+        removed = remove_unreferenced(*place, now=now, stop=when)
+        uploads = remove_expired(*place, removed, now=now, stop=when)
+        remove_strays(*place, removed, now=now, stop=when)
         return Swept(
             files=removed.files,
             bytes=removed.bytes,
             checkpoints=checkpoints,
+            uploads=uploads,
             workers=workers,
             idempotency_keys=keys,
         )

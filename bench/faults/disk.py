@@ -73,11 +73,6 @@ def at_checkpoint(arrange: Arrange) -> Try:
     return run
 
 
-def at_upload(_scope: Scope, _finding: Finding) -> None:
-    """Say that there is nothing to upload to."""
-    raise NotRunError("there is no route yet that takes an upload")
-
-
 def at_sqlite_write(scope: Scope, finding: Finding) -> None:
     """Fill the disk of the SQLite file while a job trains."""
     expected = usual(scope)

@@ -16,6 +16,7 @@ from bench.faults import (
     streams,
     submits,
     terminate,
+    uploads,
 )
 from bench.faults.arrangement import Arrange, embedded, stack
 from bench.faults.databases import Databases
@@ -171,14 +172,14 @@ def _disks() -> Iterator[Fault]:
         times=3,
         make=disk.at_checkpoint,
     )
-    yield Fault(
-        name="disk-upload",
-        arrangement="stack",
-        what="disk full at an upload",
-        times=1,
-        few=0,
-        run=disk.at_upload,
-    )
+    for arrangement, arrange in BOTH.items():
+        yield Fault(
+            name="disk-upload",
+            arrangement=arrangement,
+            what="disk full at an upload",
+            times=10,
+            run=uploads.filling(arrange),
+        )
     yield Fault(
         name="disk-database",
         arrangement="embedded",

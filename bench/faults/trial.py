@@ -20,6 +20,7 @@ from bench.faults.outcome import Outcome, differences, outcome
 from bench.faults.records import unpublished
 from bench.faults.waiting import NotInTimeError, until
 from service.contract import FINAL_STATES, HELD_STATES, EventType, JobState
+from service.store.files import list_jobs
 from service.store.tables import Job, JobEvent
 
 Spec = Mapping[str, Any]
@@ -114,7 +115,7 @@ def unswept(arrangement: Arrangement) -> list[str]:
 
     def clean() -> bool:
         artifacts = arrangement.settings.artifacts
-        jobs = [read(arrangement.database, uuid.UUID(each.name)) for each in artifacts.iterdir()]
+        jobs = [read(arrangement.database, job_id) for job_id in list_jobs(artifacts)]
         left[:] = [file for history in jobs for file in unpublished(history, artifacts)]
         return not left
 

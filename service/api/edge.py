@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -82,20 +83,25 @@ class BodyCap:
     Args:
         app: what is inside.
         limit: bytes.
+        others: method and path -> bytes, where the limit is another one.
     """
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(
+        self, app: ASGIApp, limit: int, others: Mapping[tuple[str, str], int] | None = None
+    ) -> None:
         self._app = app
         self._limit = limit
+        self._others = others or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        told = f"The body must have at most {self._limit} bytes"
+        limit = self._others.get((scope["method"], scope["path"]), self._limit)
+        told = f"The body must have at most {limit} bytes"
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._limit:
+        if announced.isdecimal() and int(announced) > limit:
             raise TooLargeError(f"{told}, got {announced}.")
         came = 0
 
@@ -103,7 +109,7 @@ class BodyCap:
             nonlocal came
             message = await receive()
             came += len(message.get("body", b""))
-            if came > self._limit:
+            if came > limit:
                 # FastAPI lets only this kind through while it reads a body.
                 raise HTTPException(TooLargeError.status, f"{told}, got more")
             return message

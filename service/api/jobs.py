@@ -1,6 +1,5 @@
 """Routes: submit, list, follow and steer jobs."""
 
-import base64
 import hashlib
 import uuid
 from functools import partial
@@ -19,6 +18,7 @@ from service.api.answers.jobs import (
     JobPage,
 )
 from service.api.context import Here
+from service.api.cursors import cursor_of, position
 from service.api.problems import documented
 from service.api.questions import JobsQuery, SubmitQuery
 from service.contract import FINAL_STATES
@@ -103,10 +103,10 @@ def list_jobs(query: Annotated[JobsQuery, Query()], owner: Owner, here: Here) ->
         owner,
         states=query.state,
         label=query.label,
-        before=_position(query.cursor) if query.cursor else None,
+        before=position(query.cursor) if query.cursor else None,
         limit=query.limit,
     )
-    cursor = _cursor(found.last) if found.last else None
+    cursor = cursor_of(found.last) if found.last else None
     following = None
     if cursor is not None:
         asked = query.model_dump(mode="json", exclude_defaults=True) | {"cursor": cursor}
@@ -190,11 +190,3 @@ def _steered(followed: FollowedJob) -> Response:
 
 def _json(body: str, status: int, headers: dict[str, str] | None = None) -> Response:
     return Response(body, status, headers, media_type=JSONResponse.media_type)
-
-
-def _cursor(job_id: uuid.UUID) -> str:
-    return base64.urlsafe_b64encode(job_id.bytes).rstrip(b"=").decode()
-
-
-def _position(cursor: str) -> uuid.UUID:
-    return uuid.UUID(bytes=base64.urlsafe_b64decode(f"{cursor}=="))

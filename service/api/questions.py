@@ -21,17 +21,32 @@ class SubmitQuery(_Query):
     dry_run: bool = Field(False, description="Only say what the job would take; store nothing.")
 
 
-class JobsQuery(_Query):
+class _PageQuery(_Query):
+    limit: int = Field(50, ge=1, le=200)
+    cursor: str | None = Field(
+        None, min_length=22, max_length=22, pattern="^[A-Za-z0-9_-]+$", description="From `next`."
+    )
+
+
+class JobsQuery(_PageQuery):
     """Which jobs."""
 
     state: list[JobState] = Field([], description="Only jobs in one of these states.")
     label: str | None = Field(
         None, max_length=200, pattern=_TEXT, description="Only jobs with exactly this label."
     )
-    limit: int = Field(50, ge=1, le=200)
-    cursor: str | None = Field(
-        None, min_length=22, max_length=22, pattern="^[A-Za-z0-9_-]+$", description="From `next`."
+
+
+class UploadQuery(_Query):
+    """What is sent."""
+
+    name: str | None = Field(
+        None, min_length=1, max_length=255, pattern=_TEXT, description="What to call it."
     )
+
+
+class UploadsQuery(_PageQuery):
+    """Which uploads."""
 
 
 class EventsQuery(_Query):

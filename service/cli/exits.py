@@ -46,6 +46,7 @@ _BY_STATUS: dict[int, ExitCode] = {
     httpx.codes.CONFLICT: ExitCode.INVALID,
     httpx.codes.GONE: ExitCode.NOT_FOUND,
     httpx.codes.REQUEST_ENTITY_TOO_LARGE: ExitCode.INVALID,
+    httpx.codes.UNSUPPORTED_MEDIA_TYPE: ExitCode.INVALID,
     httpx.codes.UNPROCESSABLE_ENTITY: ExitCode.INVALID,
     httpx.codes.SERVICE_UNAVAILABLE: ExitCode.UNREACHABLE,
 }

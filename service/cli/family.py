@@ -10,9 +10,7 @@ import typer
 from service.cli.options import AsJson, JobId, MaxMacs, MaxParams, MinAccuracy, Server, connect
 from service.cli.output import MISSING, console, count, print_json, print_table, share, widths
 from service.contract import ModelKind
-
-_HEADER_LIMIT = 100_000_000
-"""Bytes of a safetensors header at most. Source: the format's own readers."""
+from service.tensors import read_header
 
 _DESCRIPTION = "slbi"
 """Key of the header's metadata that holds the JSON. Source: docs/data.md, "Checkpoints"."""
@@ -91,17 +89,15 @@ def describe(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: The file is no safetensors file, or has no description.
 
-    Source: the safetensors format: 8 bytes of length, then a JSON header.
     """
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if length > min(_HEADER_LIMIT, file.stat().st_size):
-            raise ValueError(f"{file} must be a safetensors file, its header is not of one")
-        try:
-            metadata = json.loads(stream.read(length))["__metadata__"]
-            return dict(json.loads(metadata[_DESCRIPTION]))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{file} must carry a description under {_DESCRIPTION!r}") from error
+    try:
+        header = read_header(file)
+    except ValueError as error:
+        raise ValueError(f"{file} must be a safetensors file: {error}") from error
+    try:
+        return dict(json.loads(header["__metadata__"][_DESCRIPTION]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} must carry a description under {_DESCRIPTION!r}") from error
 
 
 def print_family(family: Sequence[Mapping[str, Any]]) -> None:

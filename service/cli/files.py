@@ -1,4 +1,4 @@
-"""Commands on files: those of a job."""
+"""Commands on files: those of a job, and one that is sent."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +45,24 @@ def files(
             right=["bytes"],
             whole=["file"],
         )
+
+
+def upload(
+    file: Annotated[Path, typer.Argument(help="A safetensors file.", exists=True, dir_okay=False)],
+    *,
+    name: Annotated[str | None, typer.Option(help="What to call it; the file's own name.")] = None,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a file to the service, which keeps it for a time."""
+    with connect(server) as client:
+        sent = client.upload(file, name)
+    if as_json:
+        print_json(sent)
+        return
+    until = sent["expires_at"][:16].replace("T", " ")
+    told = f"Upload {sent['id']}  {count(sent['bytes'])}B  kept until {until} UTC"
+    console().print(told, markup=False)
 
 
 def name_of(row: Mapping[str, Any]) -> str:

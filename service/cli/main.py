@@ -43,6 +43,7 @@ def command() -> typer.Typer:
     app.command(rich_help_panel=ask)(steer.retry)
     app.command(rich_help_panel=ask)(steer.cancel)
     app.command(rich_help_panel=ask)(family.pull)
+    app.command(rich_help_panel=ask)(files.upload)
     app.command(rich_help_panel=look)(jobs.jobs)
     app.command(rich_help_panel=look)(jobs.show)
     app.command(rich_help_panel=look)(jobs.attempts)

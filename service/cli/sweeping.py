@@ -30,6 +30,7 @@ def sweep(*, home: Home = None, as_json: AsJson = False) -> None:
         return
     console().print(
         f"Removed: {swept.files} files ({count(swept.bytes)} bytes), {swept.checkpoints} rows of"
-        f" checkpoints, {swept.workers} of workers, {swept.idempotency_keys} of idempotency keys.",
+        f" checkpoints, {swept.uploads} of uploads, {swept.workers} of workers,"
+        f" {swept.idempotency_keys} of idempotency keys.",
         soft_wrap=True,
     )

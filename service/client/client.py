@@ -10,6 +10,7 @@ from typing import Any, Self
 import httpx
 
 from service.client.download import Download
+from service.client.pieces import Pieces
 from service.client.problem import ClientError, Problem, UnreachableError, problem_of
 from service.client.retry import Backoff
 from service.client.stream import Event, parse
@@ -21,6 +22,7 @@ PAGE = 100
 """Jobs asked for at once. Source: docs/api.md, the largest is 200."""
 
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+_UPLOAD_TIMEOUT = httpx.Timeout(300.0, connect=5.0)  # a slow disk syncs a large file for minutes
 _STREAM_TIMEOUT = httpx.Timeout(60.0, connect=5.0)  # the service comments into a silent stream
 _FINAL = frozenset(state.value for state in FINAL_STATES)
 
@@ -28,9 +30,10 @@ _FINAL = frozenset(state.value for state in FINAL_STATES)
 class Client:
     """Calls one service.
 
-    A connection that fails and an answer of 503 are tried again. No call can do harm by that: the
-    only one that makes something, `submit`, always sends an Idempotency-Key. Where the answer to a
-    `resume` or a `retry` was lost, the second try is refused and the first has been done.
+    A connection that fails and an answer of 503 are tried again. No call can do harm by that:
+    `submit` always sends an Idempotency-Key, and an `upload` whose answer was lost expires. Where
+    the answer to a `resume` or a `retry` was lost, the second try is refused and the first has been
+    done.
 
     Args:
         base_url: Address of the service, e.g. `http://127.0.0.1:8000`.
@@ -228,6 +231,28 @@ class Client:
         fetch = Download(self._http, f"/v1/artifacts/{artifact_id}/content", {}, self._backoff)
         with self._named_failures():
             return fetch.to(target)
+
+    def upload(self, path: Path, name: str | None = None) -> Json:
+        """Send a safetensors file and return the upload that it became.
+
+        Args:
+            path: The file.
+            name: What the upload is called; None takes the file's own name.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        return self._json(
+            "POST",
+            "/v1/uploads",
+            params={"name": path.name if name is None else name},
+            content=Pieces(path),
+            headers={
+                "Content-Type": "application/octet-stream",
+                "Content-Length": str(path.stat().st_size),
+            },
+            timeout=_UPLOAD_TIMEOUT,
+        )
 
     def backbones(self) -> list[Json]:
         """Return the backbones that can be asked for."""

@@ -18,7 +18,7 @@ from tests.service.shelf import Shelf
 from tests.yard import wait_for
 
 DAY = timedelta(days=1)
-NOTHING = Swept(files=0, bytes=0, checkpoints=0, workers=0, idempotency_keys=0)
+NOTHING = Swept(files=0, bytes=0, checkpoints=0, uploads=0, workers=0, idempotency_keys=0)
 
 
 @pytest.fixture
@@ -49,7 +49,9 @@ def test_one_pass_removes_whatever_is_not_needed_any_more(shelf: Shelf, settings
         beat: dict[str, Any] = {"host": "here", "pid": 1, "device": "cpu", "job_id": None}
         presence.beat(session, worker_id=new_id(), now=NOON - 31 * DAY, **beat)
     swept = sweep(shelf, settings)
-    assert swept == Swept(files=3, bytes=15, checkpoints=2, workers=1, idempotency_keys=0)
+    assert swept == Swept(
+        files=3, bytes=15, checkpoints=2, uploads=0, workers=1, idempotency_keys=0
+    )
     assert all(path.exists() for path in kept)
     assert not any(path.exists() for path in gone)
     assert shelf.rows(Worker) == 0

@@ -21,6 +21,7 @@ from tests.service.running import (
     store_finished_job,
     store_job,
 )
+from tests.service.tensor_files import sound
 
 JOB = "/v1/jobs/{job_id}"
 
@@ -44,6 +45,10 @@ def _is_a_new_job(answer: Response) -> None:
     assert "Idempotency-Replayed" not in answer.headers
 
 
+def _is_refused_for_its_body(answer: Response) -> None:
+    assert answer.status_code == 422
+
+
 def _shows_no_job(answer: Response) -> None:
     (worker,) = answer.json()["items"]
     assert (worker["job_id"], worker["label"], worker["attempt"]) == (None, None, None)
@@ -64,6 +69,10 @@ SEEN_BY_A_STRANGER: dict[tuple[str, str], Callable[[Response], None]] = {
     ("GET", f"{JOB}/checkpoint"): _is_missing,
     ("GET", f"{JOB}/artifacts"): _is_missing,
     ("GET", "/v1/artifacts/{artifact_id}/content"): _is_missing,
+    ("POST", "/v1/uploads"): _is_refused_for_its_body,
+    ("GET", "/v1/uploads"): _is_empty,
+    ("GET", "/v1/uploads/{upload_id}"): _is_missing,
+    ("DELETE", "/v1/uploads/{upload_id}"): _is_missing,
     ("GET", "/v1/workers"): _shows_no_job,
     ("GET", "/v1/backbones"): _is_public,
     ("GET", "/v1/datasets"): _is_public,
@@ -102,14 +111,15 @@ def test_a_second_key_sees_nothing_of_the_first(service: Service, method: str, p
                 job_id=done.job_id,
             )
         )
-    url = path.format(job_id=done.job_id, artifact_id=done.artifact_ids[0])
+    upload_id = keyed.post("/v1/uploads", content=sound()).json()["id"]
+    url = path.format(job_id=done.job_id, artifact_id=done.artifact_ids[0], upload_id=upload_id)
     body = SPEC if path == "/v1/jobs" and method == "POST" else None
 
     for stranger in (service.client_with_key("second"), service.client):
         answer = stranger.request(method, url, json=body, headers=headers)
         SEEN_BY_A_STRANGER[method, path](answer)
         assert str(done.job_id) not in answer.text or answer.status_code == 404
-    if path.startswith(("/v1/jobs/", "/v1/artifacts/")) and method == "GET":
+    if path.startswith(("/v1/jobs/", "/v1/artifacts/", "/v1/uploads/")) and method == "GET":
         assert keyed.get(url).status_code in {200, 204}
 
 
@@ -166,7 +176,7 @@ def test_off_loopback_everything_but_health_needs_a_key(
     service = make_service(settings.model_copy(update={"host": "0.0.0.0"}))  # noqa: S104 - the case
     keyed = service.client_with_key()
     for method, path in [*_routes(service), ("GET", "/nothing")]:
-        url = path.format(job_id=uuid.uuid4(), artifact_id=uuid.uuid4())
+        url = path.format_map(dict.fromkeys(("job_id", "artifact_id", "upload_id"), uuid.uuid4()))
         status = service.client.request(method, url).status_code
         assert status == (200 if path == "/healthz" else 401), path
         assert keyed.request(method, url).status_code != 401, path

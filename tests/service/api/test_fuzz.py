@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from service.spec.jobs import GrowSpec
 from tests.service.running import SPEC, Service
+from tests.service.tensor_files import content
 
 _SECTIONS = ("data", "optim", "growth", "tune", "compute")
 _FIELDS = sorted(
@@ -106,6 +107,30 @@ def test_nothing_that_is_sent_breaks_the_steering_of_a_job(
         f"/v1/jobs/{job.replace('{id}', job_id)}/{call}", params=query, json=_sendable(body)
     )
     assert answer.status_code in {202, 404, 405, 409, 422}, answer.text
+
+
+@_quickly
+@given(
+    body=st.one_of(st.binary(max_size=40), _VALUES.map(lambda value: content(_sendable(value)))),
+    query=st.dictionaries(
+        st.sampled_from(["name", "limit", "cursor", "x"]), st.text(max_size=10), max_size=2
+    ),
+    headers=st.dictionaries(
+        st.sampled_from(["Content-Type", "Content-Length", "Range"]),
+        st.one_of(st.just("application/octet-stream"), st.text("0189/-;x", max_size=20)),
+        max_size=1,
+    ),
+    upload=st.one_of(st.uuids().map(str), st.text("0123456789abcdef-%{}. \u00e9", max_size=40)),
+)
+def test_nothing_that_is_sent_breaks_the_uploads(
+    service: Service, body: bytes, query: dict[str, str], headers: dict[str, str], upload: str
+) -> None:
+    sent = service.client.post("/v1/uploads", params=query, content=body, headers=headers)
+    assert sent.status_code in {201, 400, 413, 415, 422}, sent.text
+    assert service.client.get("/v1/uploads", params=query).status_code in {200, 422}
+    for method in ("GET", "DELETE"):
+        answer = service.client.request(method, f"/v1/uploads/{upload}")
+        assert answer.status_code in {200, 404, 405, 422}, answer.text
 
 
 def _sendable(value: Any) -> Any:  # noqa: ANN401 - JSON

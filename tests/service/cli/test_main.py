@@ -1,5 +1,6 @@
 """The command as people run it: processes, against one real service."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from bench.service import served
 from service.client.client import Client
+from tests.service.tensor_files import sound
 
 QUICK = (
     "--set",
@@ -73,6 +75,7 @@ def test_the_help_names_every_command_and_the_exit_codes() -> None:
         "attempts",
         "pull",
         "files",
+        "upload",
         "keys",
         "grow",
         "4 service not reached",
@@ -191,6 +194,25 @@ def test_the_files_of_a_job_are_listed_and_fetched(
     assert all(row["id"] in shown.stdout for row in found)
     sizes = [(folder / f"{row['id']}.safetensors").stat().st_size for row in found]
     assert sizes == [row["bytes"] for row in found]
+
+
+def test_a_file_is_sent_to_the_service_and_told(server: str, tmp_path: Path) -> None:
+    file = tmp_path / "net.safetensors"
+    file.write_bytes(sound(2**21))
+    sent = _read(_slbi("upload", str(file), "--json", server=server))
+    assert (sent["name"], sent["bytes"]) == (file.name, file.stat().st_size)
+    assert sent["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    shown = _slbi("upload", str(file), "--name", "mine", server=server).stdout
+    assert shown.startswith("Upload ")
+    assert "2.1 MB  kept until " in shown
+
+
+def test_a_file_that_the_service_does_not_take_exits_with_2(server: str, tmp_path: Path) -> None:
+    (tmp_path / "net.pt").write_bytes(b"PK\x03\x04" + bytes(100))
+    ended = _slbi("upload", str(tmp_path / "net.pt"), server=server)
+    assert ended.returncode == 2
+    assert "must be a sound safetensors file" in ended.stderr
+    assert _slbi("upload", str(tmp_path / "none"), server=server).returncode == 2
 
 
 def test_a_description_never_replaces_the_model(finished: str, server: str, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -184,6 +185,24 @@ def test_files_come_as_a_list(prepared: Prepared) -> None:
     prepared.answers = [_json({"items": [{"id": "1"}, {"id": "2"}]})]
     assert prepared.client().artifacts("7") == [{"id": "1"}, {"id": "2"}]
     assert prepared.asked[0].path == "/v1/jobs/7/artifacts"
+
+
+def test_a_file_is_sent_whole_with_every_try(prepared: Prepared, tmp_path: Path) -> None:
+    file = tmp_path / "net.safetensors"
+    file.write_bytes(bytes(range(256)) * 4000)
+    prepared.answers = [Answer(status=503), _json({"id": "7"}, 201)]
+    assert prepared.client().upload(file) == {"id": "7"}
+    assert [asked.body for asked in prepared.asked] == [file.read_bytes()] * 2
+    assert prepared.asked[0].path == "/v1/uploads?name=net.safetensors"
+    assert prepared.asked[0].headers["content-type"] == "application/octet-stream"
+    assert "transfer-encoding" not in prepared.asked[0].headers
+
+
+def test_an_upload_has_the_name_that_is_given(prepared: Prepared, tmp_path: Path) -> None:
+    (tmp_path / "net").write_bytes(b"")
+    prepared.answers = [_json({"id": "7"}, 201)]
+    prepared.client().upload(tmp_path / "net", "a b")
+    assert prepared.asked[0].path == "/v1/uploads?name=a+b"
 
 
 def test_a_stream_that_brings_nothing_is_given_up(prepared: Prepared) -> None:
