@@ -22,6 +22,7 @@ from worker.training.pictures.epochs import support_over_epochs
 from worker.training.pictures.filters import filter_grid
 from worker.training.pictures.order import entry_order, first_epochs
 from worker.training.pictures.shares import kept_at, kept_shares
+from worker.training.recipes.conduct import Surroundings
 from worker.training.recipes.grow import grow
 from worker.training.recorder import RunList
 from worker.training.suit import suited
@@ -44,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = RunList()
     with TemporaryDirectory() as folder:
         directories = options.data_dir or DATA_DIRECTORIES
-        grow(config, directories=directories, output=Path(folder), recorder=report)
+        grow(
+            config,
+            Surroundings(directories=directories, output=Path(folder), recorder=report),
+        )
         pictures = _of_path(report) | _of_filters(config, report, everything=options.all)
     options.output.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
@@ -60,7 +64,7 @@ _SHOWN = (f"{MAXIMISED}-activation", "support", "entry-order")
 
 def _config(dataset: str) -> GrowConfig:
     """Return a run of three rounds of four epochs, and two of tuning."""
-    return suited(
+    config: GrowConfig = suited(
         dataset,
         "lenet5",
         {
@@ -70,6 +74,7 @@ def _config(dataset: str) -> GrowConfig:
             "compute": {"device": "cpu", "threads": 1},
         },
     )
+    return config
 
 
 def _of_path(report: RunList) -> dict[str, bytes]:

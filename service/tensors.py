@@ -38,7 +38,7 @@ DTYPE_BYTES: Mapping[str, int] = {
 """Types that torch can read -> bytes of one element. Source: safetensors.torch."""
 
 _LARGEST = 2**63 - 1
-_METADATA = "__metadata__"
+METADATA = "__metadata__"
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -59,9 +59,9 @@ def check(path: Path) -> None:
         OSError: the file cannot be read.
     """
     header, data_bytes = _header(path)
-    metadata = header.pop(_METADATA, {})
+    metadata = header.pop(METADATA, {})
     if not isinstance(metadata, dict) or not _are_text([*metadata, *metadata.values()]):
-        raise ValueError(f"{_METADATA} must map names to text")
+        raise ValueError(f"{METADATA} must map names to text")
     if not _are_text(header):
         raise ValueError("the names of tensors must be Unicode text")
     spans = sorted(_span(name, about) for name, about in header.items())

@@ -77,13 +77,21 @@ def submit_job(
     """Submit a job."""
     directories = here.settings.datasets
     if query.dry_run:
-        found = forecast(here.database, here.catalogue, directories, owner=owner, spec=spec)
+        found = forecast(
+            here.database,
+            here.catalogue,
+            directories,
+            artifacts=here.settings.artifacts,
+            owner=owner,
+            spec=spec,
+        )
         return _json(ForecastAnswer.of(found).model_dump_json(), 200)
     submitted = submit(
         here.database,
         here.queue,
         here.catalogue,
         directories,
+        artifacts=here.settings.artifacts,
         owner=owner,
         spec=spec,
         idempotency_key=idempotency_key,

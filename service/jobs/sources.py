@@ -1,9 +1,12 @@
 """The network that a job starts from: which model of which job, or which uploaded file."""
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from service.contract import JobState
 from service.errors import FieldError, InvalidRequestError
@@ -12,6 +15,11 @@ from service.spec.sections import SourceSpec
 from service.store.database import Database
 from service.store.family import Member, family_of
 from service.store.jobs import find_job
+from service.store.uploads import find_upload
+from service.tensors import METADATA, read_header
+
+DESCRIPTION = "slbi"
+"""Key of a checkpoint's metadata that holds its JSON. Source: docs/data.md, "Checkpoints"."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,15 +36,23 @@ class FoundSource:
     """Group -> filters; None where only the file tells."""
 
 
-def find_source(database: Database, owner: uuid.UUID, source: SourceSpec) -> FoundSource:
+def find_source(
+    database: Database, artifacts: Path, owner: uuid.UUID, source: SourceSpec
+) -> FoundSource:
     """Return what a job would start from.
+
+    Args:
+        database: where.
+        artifacts: directory of all files.
+        owner: whose.
+        source: as asked.
 
     Raises:
         InvalidRequestError: this owner has no such job, model or upload, the job has not succeeded,
             or the file is not kept any more.
     """
     if source.job is None:
-        raise _refused("/source/upload", "unknown_upload", "source.upload is not taken yet")
+        return _uploaded(database, artifacts, owner, source)
     with database.reading() as session:
         job = find_job(session, owner, source.job)
         members = [] if job is None else family_of(session, owner, source.job)
@@ -58,6 +74,36 @@ def find_source(database: Database, owner: uuid.UUID, source: SourceSpec) -> Fou
         backbone=job.spec["backbone"],
         widths=member.model.widths,
     )
+
+
+def _uploaded(
+    database: Database, artifacts: Path, owner: uuid.UUID, source: SourceSpec
+) -> FoundSource:
+    """Return an uploaded network; one that this project wrote tells what it is."""
+    upload_id = source.upload
+    with database.reading() as session:
+        upload = None if upload_id is None else find_upload(session, owner, upload_id)
+        session.expunge_all()
+    if upload is None or upload.expires_at <= datetime.now(UTC):
+        message = f"source.upload must be the id of one of your uploads, got {upload_id}"
+        raise _refused("/source/upload", "unknown_upload", message)
+    about = _description(artifacts / upload.storage_key)
+    return FoundSource(
+        source=source,
+        dataset=about.get("dataset"),
+        backbone=about.get("backbone"),
+        widths=about.get("widths"),
+    )
+
+
+def _description(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint says about itself, nothing if it holds tensors alone."""
+    try:
+        told = read_header(path).get(METADATA, {}).get(DESCRIPTION, "{}")
+        about = json.loads(told)
+    except (OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def _member(source: SourceSpec, members: Sequence[Member]) -> Member:

@@ -79,6 +79,7 @@ def submit(
     catalogue: Catalogue,
     directories: tuple[Path, ...],
     *,
+    artifacts: Path,
     owner: uuid.UUID,
     spec: JobSpec,
     idempotency_key: str | None,
@@ -86,6 +87,13 @@ def submit(
     """Store a job, queued, and wake a worker. The row is all that the job needs to be run.
 
     Args:
+        database: where.
+        queue: wakes a worker.
+        catalogue: what can be asked for.
+        directories: where data sets lie.
+        artifacts: directory of all files of all jobs.
+        owner: whose job it is.
+        spec: as asked.
         idempotency_key: the same key and spec of this owner give the same job.
 
     Raises:
@@ -96,7 +104,7 @@ def submit(
         earlier = _replayed(database, owner, idempotency_key, asked)
         if earlier is not None:
             return earlier
-    find = partial(find_source, database, owner)
+    find = partial(find_source, database, artifacts, owner)
     job = _job(owner, check(spec, catalogue, directories, find).spec)
     replay = None
     if idempotency_key is not None:
@@ -127,6 +135,7 @@ def forecast(
     catalogue: Catalogue,
     directories: tuple[Path, ...],
     *,
+    artifacts: Path,
     owner: uuid.UUID,
     spec: JobSpec,
 ) -> Forecast:
@@ -135,7 +144,7 @@ def forecast(
     Raises:
         InvalidRequestError: the spec cannot be run here.
     """
-    find = partial(find_source, database, owner)
+    find = partial(find_source, database, artifacts, owner)
     checked = check(spec, catalogue, directories, find)
     first = _size(checked, checked.first)
     largest = _capped(_size(checked, checked.largest), checked.spec)

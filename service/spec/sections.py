@@ -220,9 +220,9 @@ class PruningSpec(Strict):
     """What is pruned, by which order, and how much of it: percent, or a budget."""
 
     order: Annotated[
-        Literal["score", "lexicographic", "norm"] | None,
+        Literal["mixed", "lexicographic", "norm"] | None,
         Field(
-            description="score: norm less first epoch in the support. lexicographic: the epoch,"
+            description="mixed: norm less first epoch in the support. lexicographic: the epoch,"
             " then the norm. norm: the norm alone."
         ),
     ] = None

@@ -1,4 +1,4 @@
-"""Which filters go: those that rank lowest, by a share of each group or until a budget is met."""
+"""Which filters of a network go: those that rank lowest, until it fits a budget."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -10,10 +10,10 @@ from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
 from slbi.optim.shrink import group_norms
 from slbi.pruning.keep import settled
-from slbi.structure.order import NEVER, prune_score
+from slbi.structure.order import prune_rank, prune_score
 
-Order = Literal["score", "lexicographic", "norm"]
-"""score: norm less first epoch in the support. lexicographic: the epoch, then the norm. norm: the
+Order = Literal["mixed", "lexicographic", "norm"]
+"""mixed: norm less first epoch in the support. lexicographic: the epoch, then the norm. norm: the
 norm alone."""
 
 
@@ -48,27 +48,35 @@ def rank(norms: Tensor, entry: Tensor | None, order: Order) -> Tensor:
         return norms
     if entry is None:
         raise ValueError(f"order {order!r} needs the entry order of a run, there is none")
-    if order == "score":
-        return prune_score(norms, entry)
-    entry = entry.to(norms.device)
-    latest = entry.max() + 1
-    # The norm counts less than one epoch.
-    return norms / (norms.max() + 1) - torch.where(entry == NEVER, latest, entry)
+    return (prune_score if order == "mixed" else prune_rank)(norms, entry)
 
 
-def by_percent(ranks: Tensor, percent: float) -> Tensor:
-    """Return which filters stay: those that do not rank below the percentile.
+def rank_together(
+    norms: Mapping[str, Tensor], entries: Mapping[str, Tensor], order: Order
+) -> dict[str, Tensor]:
+    """Return `rank` of the filters of all groups among each other.
+
+    Norms of different groups compare only in units of their group's mean.
 
     Args:
-        ranks: of any shape.
-        percent: 0 to 100; at 100 the first in rank stay.
+        norms: group -> (O,), 0 or more.
+        entries: group -> (O,), epochs; a group may be missing only where `order` is "norm".
+        order: by what.
 
-    Returns:
-        bool, of the shape of `ranks`.
-
-    Source: docs/method.md, "Prune"; the percentile is numpy's, linear between two ranks.
+    Raises:
+        ValueError: as `rank`, for a group that the message names.
     """
-    return ranks >= _percentile(ranks.flatten(), percent)
+    missing = [group for group in norms if group not in entries]
+    if order != "norm" and missing:
+        raise ValueError(
+            f"order {order!r} needs the entry order of every group, that of {missing[0]} is missing"
+        )
+    sizes = [norm / norm.mean().clamp(min=torch.finfo(norm.dtype).tiny) for norm in norms.values()]
+    epochs = None if missing else torch.cat([entries[group] for group in norms])
+    ranked = rank(torch.cat(sizes), epochs, order)
+    lengths = [len(norm) for norm in norms.values()]
+    parts = torch.split(ranked, lengths)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return dict(zip(norms, parts, strict=True))
 
 
 def by_budget(
@@ -132,14 +140,3 @@ def _within(
 ) -> bool:
     params, macs = _cost(net, keep)
     return (max_macs is None or macs <= max_macs) and (max_params is None or params <= max_params)
-
-
-def _percentile(values: Tensor, percent: float) -> Tensor:
-    """Return numpy's linear percentile; torch's own takes 16 million values at most."""
-    place = (len(values) - 1) * percent / 100
-    below = int(place)
-    low = torch.kthvalue(values, below + 1).values
-    if place == below:
-        return low
-    high = torch.kthvalue(values, below + 2).values
-    return torch.lerp(low, high, place - below)

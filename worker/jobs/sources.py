@@ -13,6 +13,7 @@ from service.spec.sections import SourceSpec
 from service.store.database import Database
 from service.store.path import StoredPath, read_path
 from service.store.tables import Artifact, Model
+from service.store.uploads import find_upload
 from slbi.structure.path import GrowthRecord, LayerRecord, PathList, StepRecord, SupportRecord
 from worker.training.plans import Source
 from worker.training.recipes.files import ORDER
@@ -50,6 +51,11 @@ def _rows(
     session: Session, source: SourceSpec, owner: uuid.UUID
 ) -> tuple[tuple[str, str], tuple[str, str] | None]:
     """Return storage key and SHA-256 of the checkpoint, and of the entry order if there is one."""
+    if source.upload is not None:
+        upload = find_upload(session, owner, source.upload)
+        if upload is None:
+            raise ValueError(f"upload {source.upload} must exist, it is not kept any more")
+        return (upload.storage_key, upload.sha256), None
     file = select(Artifact.storage_key, Artifact.sha256).where(Artifact.owner == owner)
     model = file.join(Model, Model.artifact_id == Artifact.id).where(Model.id == source.model)
     found = session.execute(model.where(Model.job_id == source.job)).one_or_none()

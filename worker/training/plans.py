@@ -12,7 +12,7 @@ from worker.training.ranges import one_of, whole, within
 STRUCTURES = ("filter", "mixed", "element")
 SCALINGS = ("none", "fan", "initial")
 SCHEDULES = ("constant", "drops", "cosine")
-ORDERS = ("score", "lexicographic", "norm")
+ORDERS = ("mixed", "lexicographic", "norm")
 RIVALS = ("random", "dense")
 PICTURES = ("weights", "activation", "kept", "support", "order")
 
@@ -190,8 +190,8 @@ class Source:
 class PruningConfig:
     """What is pruned, by which order, and how much of it."""
 
-    order: str = "score"
-    """score: norm less first epoch in the support. lexicographic: the epoch, then the norm. norm:
+    order: str = "mixed"
+    """mixed: norm less first epoch in the support. lexicographic: the epoch, then the norm. norm:
     the norm alone."""
     percent: float | Mapping[str, float] | None = None
     """Share of the filters of a group that goes, percent, [0, 100]: one number for all groups, or

@@ -27,6 +27,7 @@ Measure = Literal["share", "number"]
 """What of the filters in the support is drawn."""
 
 _PHASES: Mapping[Phase, str] = {"grow": "growth", "tune": "tuning", "prune": "pruned"}
+"""What phases are called on a picture, where that is not their own name."""
 
 _DASHES = ("-", "--", ":")
 _MARKS = ("o", "s", "^", "D", "v", "P", "X")
@@ -177,16 +178,15 @@ def _rule(axes: Axes, steps: Sequence[StepRecord], lines: Sequence[_Line]) -> No
     spans = _spans(steps)
     if len(spans) == 1:
         return
-    shades = {"grow": 0.0, "tune": 0.45, "prune": 0.9}
     epochs = steps[-1].epoch - steps[0].epoch + 1
-    for phase, first, last in spans:
-        axes.axvspan(
-            first - 0.5, last + 0.5, color=EMPTY, alpha=shades[phase], linewidth=0, zorder=0
-        )
-        if text_width(_PHASES[phase], 8) > _WIDE * (last - first + 1) / epochs:
+    for index, (phase, first, last) in enumerate(spans):
+        shade = 0.9 * index / (len(spans) - 1)
+        axes.axvspan(first - 0.5, last + 0.5, color=EMPTY, alpha=shade, linewidth=0, zorder=0)
+        name = _PHASES.get(phase, phase)
+        if text_width(name, 8) > _WIDE * (last - first + 1) / epochs:
             continue  # no room between its neighbours
         axes.annotate(
-            _PHASES[phase],
+            name,
             ((first + last) / 2, 1),
             xycoords=("data", "axes fraction"),
             xytext=(0, 11),

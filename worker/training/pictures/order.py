@@ -28,6 +28,8 @@ _NUMBER = 6.5  # points of a filter's number in its cell
 def first_epochs(layers: Sequence[LayerRecord], steps: Sequence[StepRecord]) -> dict[str, Tensor]:
     """Return, layer by layer, the first epoch of each filter in the support; `NEVER` if none.
 
+    A path keeps no bits of layers whose single weights enter: they are left out.
+
     Args:
         layers: of the path.
         steps: of the path, in order.
@@ -35,10 +37,12 @@ def first_epochs(layers: Sequence[LayerRecord], steps: Sequence[StepRecord]) -> 
     Raises:
         ValueError: a layer has fewer filters than a step before.
     """
-    names = {layer.index: layer.name for layer in layers}
+    names = {layer.index: layer.name for layer in layers if layer.structure == "filter"}
     order = EntryOrder()
     for step in steps:
-        supports = {names[s.layer]: unpack(s.bits, s.n_filters) for s in step.support}
+        supports = {
+            names[s.layer]: unpack(s.bits, s.n_filters) for s in step.support if s.layer in names
+        }
         order.update(step.epoch, supports)
     return order.state_dict()
 

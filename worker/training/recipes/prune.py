@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from slbi.nets.backbone import Backbone
+from slbi.pruning.by_order import kept_by_order
 from slbi.pruning.mask import filter_masks
-from slbi.pruning.rank import Order, by_budget, by_percent, filter_norms, rank
+from slbi.pruning.rank import Order, by_budget, filter_norms, rank, rank_together
 from worker.training.plans import PruneConfig, PruningConfig
 from worker.training.recipes.begin import path_layers
 from worker.training.recipes.conduct import Surroundings, Workplace, conduct, workplace
@@ -49,9 +50,6 @@ def prune(config: PruneConfig, around: Surroundings) -> Result:
     return conduct(_told(config), config.compute, around, begin, body)
 
 
-_TINY = 1e-12  # a layer whose filters are all zero has no mean norm to measure in
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chosen:
     """What stays of a network."""
@@ -72,11 +70,7 @@ def choose(started: Started, pruning: PruningConfig) -> Chosen:
     net, order = started.net, cast("Order", pruning.order)
     norms = filter_norms(net)
     if pruning.percent is None:
-        # Norms of different layers compare only in units of their mean.
-        ranks = {
-            group: _ranked(started, group, norm / norm.mean().clamp(min=_TINY), order)
-            for group, norm in norms.items()
-        }
+        ranks = rank_together(norms, started.entry, order)
         budget = {"max_macs": pruning.max_macs, "max_params": pruning.max_params}
         return Chosen(filters=by_budget(net, ranks, **budget), entries={})
     percents = pruning.percent
@@ -90,10 +84,10 @@ def choose(started: Started, pruning: PruningConfig) -> Chosen:
     for name, percent in table.items():
         if name in norms:
             ranks_of = _ranked(started, name, norms[name], order)
-            filters[name] = by_percent(ranks_of, percent)
+            filters[name] = kept_by_order(ranks_of, percent)
         else:
             ranks_of = _ranked(started, name, weights[name].detach().abs(), order)
-            entries[name] = by_percent(ranks_of, percent)
+            entries[name] = kept_by_order(ranks_of, percent)
     return Chosen(filters=filters, entries=entries)
 
 
