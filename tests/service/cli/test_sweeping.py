@@ -34,6 +34,7 @@ def test_a_pass_on_demand_says_what_it_removed(
         "files": 1,
         "bytes": 5,
         "checkpoints": 1,
+        "uploads": 0,
         "workers": 0,
         "idempotency_keys": 0,
     }
