@@ -75,7 +75,7 @@ def rank_together(
     epochs = None if missing else torch.cat([entries[group] for group in norms])
     ranked = rank(torch.cat(sizes), epochs, order)
     lengths = [len(norm) for norm in norms.values()]
-    parts = torch.split(ranked, lengths)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    parts = torch.split(ranked, lengths)
     return dict(zip(norms, parts, strict=True))
 
 

@@ -48,7 +48,7 @@ def add_file(
         NoSpaceError: there is no room for it.
     """
     path = output / f"{step:09d}-{title}"
-    write_whole(path, content, flow="publish", mark=mark)
+    write_whole(path, content, flow="attach", mark=mark)
     recorder.file(FileRecord(title=title, kind=kind, format=form, step=step, path=path))
 
 
