@@ -142,7 +142,10 @@ class TwinSpec(Strict):
         ),
     ] = None
     threshold: Annotated[
-        float | None, Field(gt=0, le=1e6, description="Norm or size above which it enters.")
+        float | None, Field(gt=0, le=1e6, description="Norm of Z above which a filter enters.")
+    ] = None
+    weight_threshold: Annotated[
+        float | None, Field(gt=0, le=1e6, description="Size of Z above which a weight enters.")
     ] = None
     scaling: Annotated[
         Literal["none", "fan", "initial"] | None,

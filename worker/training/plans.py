@@ -24,8 +24,11 @@ class TwinConfig:
     structure: str = "filter"
     """What enters as one. filter: the filters of every group but the classifier. mixed: those of
     convolutions, and single weights of linear layers. element: single weights of all layers."""
-    threshold: float = 1.0
-    """Norm of Z, or size of an entry, above which a filter or weight enters, (0, 1e6]."""
+    threshold: float = 0.7
+    """Norm of Z above which a filter enters, (0, 1e6]. Z of one that the loss does not hold up stays
+    below its initial norm."""
+    weight_threshold: float = 2.0
+    """Size of Z above which a single weight enters, (0, 1e6]: few begin beyond two deviations."""
     scaling: str = "initial"
     """What the threshold is multiplied with. none: 1. fan: the root of a filter's weights. initial:
     the mean norm with which a layer's filters begin, or the root mean square of its weights."""
@@ -35,6 +38,7 @@ class TwinConfig:
     def __post_init__(self) -> None:
         one_of("twin structure", self.structure, STRUCTURES)
         within("twin threshold", self.threshold, 0, 1e6, above=True)
+        within("twin weight_threshold", self.weight_threshold, 0, 1e6, above=True)
         one_of("twin scaling", self.scaling, SCALINGS)
         if self.normalised and self.structure != "element":
             raise ValueError(f"normalised needs twin structure 'element', got {self.structure!r}")

@@ -30,7 +30,7 @@ from worker.training.recipes.remember import (
 from worker.training.recipes.result import Result
 from worker.training.recipes.run import Run
 from worker.training.recipes.train import kept_shares
-from worker.training.recipes.twin import couple, plain, twin_layers
+from worker.training.recipes.twin import EARLY, couple, plain, twin_layers
 
 Arm = Literal["ticket", "random", "dense"]
 """What is trained and compared; a phase of the run, and the kind of the model that it leaves."""
@@ -80,7 +80,7 @@ def _begin(config: TicketConfig, place: Workplace) -> Run:
     arms = (1 + len(config.rivals)) * (1 + (config.transfer_to is not None))
     run = place.run(
         net,
-        couple(net, config.optim, steps=steps, twin=config.twin),
+        couple(net, config.optim, steps=steps, twin=config.twin, entry=EARLY),
         twin_layers(net, config.twin),
         phase="train",
         epochs=config.train.epochs + arms * config.retrain.epochs,

@@ -11,7 +11,7 @@ from worker.training.recipes.fresh import fresh
 from worker.training.recipes.lesson import learn
 from worker.training.recipes.result import Result
 from worker.training.recipes.run import Run, Support
-from worker.training.recipes.twin import couple, twin_layers
+from worker.training.recipes.twin import EARLY, couple, twin_layers
 
 
 def train(config: TrainConfig, around: Surroundings) -> Result:
@@ -73,7 +73,7 @@ def _begin(config: TrainConfig, place: Workplace) -> Run:
     steps = config.train.epochs * len(place.batches)
     run = place.run(
         net,
-        couple(net, config.optim, steps=steps, twin=config.twin),
+        couple(net, config.optim, steps=steps, twin=config.twin, entry=EARLY),
         twin_layers(net, config.twin),
         phase="train",
         epochs=config.train.epochs,

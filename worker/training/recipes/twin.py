@@ -22,6 +22,10 @@ ENTRY = 2 / 3
 """Share of a round after which a filter that keeps its initial norm enters the support. Below 0.58
 even idle filters enter within a round, at 1 hardly any filter does (VGG-11 on digits)."""
 
+EARLY = 1 / 4
+"""The same of a training at fixed widths, whose support is to be found while there is time to train
+it (LeNet-5 on digits)."""
+
 GROWN = TwinConfig(structure="filter", threshold=1.0, scaling="none")
 """The twin of a network that grows: all filters begin at one norm, whatever the widths."""
 
@@ -44,7 +48,14 @@ class Coupled:
         return group_norms(weight, self.structure).flatten()
 
 
-def couple(net: Backbone, config: OptimConfig, *, steps: int, twin: TwinConfig = GROWN) -> SLBI:
+def couple(
+    net: Backbone,
+    config: OptimConfig,
+    *,
+    steps: int,
+    twin: TwinConfig = GROWN,
+    entry: float = ENTRY,
+) -> SLBI:
     """Return the optimizer of a fresh network. Biases and norms never have a twin.
 
     Args:
@@ -52,6 +63,7 @@ def couple(net: Backbone, config: OptimConfig, *, steps: int, twin: TwinConfig =
         config: the settings of the optimizer.
         steps: within which a filter may enter; mu = "auto" is solved for them.
         twin: which weights have a twin.
+        entry: share of `steps` after which what keeps its initial size enters, for mu = "auto".
     """
     coupled = _coupled(net, twin)
     groups: dict[tuple[str, float], list[Parameter]] = {}
@@ -63,11 +75,14 @@ def couple(net: Backbone, config: OptimConfig, *, steps: int, twin: TwinConfig =
         {"params": weights, "structure": structure, "threshold": threshold}
         for (structure, threshold), weights in groups.items()
     ]
+    mu = config.mu
+    if mu == "auto":
+        mu = solve_mu(coupled, config.learning_rate, steps, entry)
     return SLBI(
         [*told, {"params": rest, "structure": None}],
         lr=config.learning_rate,
         kappa=config.kappa,
-        mu=solve_mu(coupled, config.learning_rate, steps) if config.mu == "auto" else config.mu,
+        mu=mu,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         nesterov=config.nesterov,
@@ -101,7 +116,9 @@ def twin_layers(net: Backbone, twin: TwinConfig) -> tuple[LayerRecord, ...]:
     return tuple(records)
 
 
-def solve_mu(coupled: Sequence[Coupled], learning_rate: float, steps: int) -> float:
+def solve_mu(
+    coupled: Sequence[Coupled], learning_rate: float, steps: int, entry: float = ENTRY
+) -> float:
     """Return the mu under which a filter that keeps its initial norm n enters within a round.
 
     It enters after the share `ENTRY` of the round. The coupling pulls at every filter meanwhile: of
@@ -114,11 +131,12 @@ def solve_mu(coupled: Sequence[Coupled], learning_rate: float, steps: int) -> fl
             norms, or of the sizes of their entries, each in units of its threshold.
         learning_rate: of the round.
         steps: of the round.
+        entry: the share of them.
 
     Source: docs/method.md, "Scale".
     """
     sizes = torch.cat([each.sizes() / each.threshold for each in coupled])
-    return auto_mu(learning_rate, math.ceil(ENTRY * steps), float(sizes.mean()))
+    return auto_mu(learning_rate, math.ceil(entry * steps), float(sizes.mean()))
 
 
 def _coupled(net: Backbone, twin: TwinConfig) -> list[Coupled]:
@@ -146,11 +164,12 @@ def _enters_as_filters(group: FilterGroup, twin: TwinConfig) -> bool:
 
 def _scaled(name: str, weight: Parameter, structure: Structure, twin: TwinConfig) -> Coupled:
     """Return a weight and its own threshold."""
-    unscaled = Coupled(name=name, weight=weight, structure=structure, threshold=twin.threshold)
+    threshold = twin.weight_threshold if structure == "element" else twin.threshold
+    unscaled = Coupled(name=name, weight=weight, structure=structure, threshold=threshold)
     if twin.scaling != "initial":
         return unscaled
     size = float(unscaled.sizes().square().mean().sqrt())
-    return replace(unscaled, threshold=twin.threshold * (size or 1.0))
+    return replace(unscaled, threshold=threshold * (size or 1.0))
 
 
 def _record(

@@ -14,7 +14,7 @@ from worker.training.recipes.remember import recall, recall_support, remember, r
 from worker.training.recipes.result import Result
 from worker.training.recipes.run import Run
 from worker.training.recipes.train import kept_shares
-from worker.training.recipes.twin import couple, plain, twin_layers
+from worker.training.recipes.twin import EARLY, couple, plain, twin_layers
 
 
 def weights(config: WeightsConfig, around: Surroundings) -> Result:
@@ -45,7 +45,7 @@ def _begin(config: WeightsConfig, place: Workplace) -> Run:
     steps = config.train.epochs * len(place.batches)
     run = place.run(
         net,
-        couple(net, config.optim, steps=steps, twin=config.twin),
+        couple(net, config.optim, steps=steps, twin=config.twin, entry=EARLY),
         twin_layers(net, config.twin),
         phase="train",
         epochs=config.train.epochs + config.finetune.epochs + config.retrain.epochs,
