@@ -1,7 +1,7 @@
 """Puts newly measured rows among those kept: `python -m bench.faults.merge KEPT NEW [NEW …]`.
 
-A row takes the place of the one of its key; all stand in the order of the registry. Prints the table
-as docs/reliability.md has it.
+A row takes the place of the one of its key; all stand in the order of the registry. Prints the
+table as docs/reliability.md has it.
 """
 
 import argparse

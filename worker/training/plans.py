@@ -25,8 +25,8 @@ class TwinConfig:
     """What enters as one. filter: the filters of every group but the classifier. mixed: those of
     convolutions, and single weights of linear layers. element: single weights of all layers."""
     threshold: float = 0.7
-    """Norm of Z above which a filter enters, (0, 1e6]. Z of one that the loss does not hold up stays
-    below its initial norm."""
+    """Norm of Z above which a filter enters, (0, 1e6]. Z of one that the loss does not hold up
+    stays below its initial norm."""
     weight_threshold: float = 2.0
     """Size of Z above which a single weight enters, (0, 1e6]: few begin beyond two deviations."""
     scaling: str = "initial"
