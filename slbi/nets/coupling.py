@@ -121,24 +121,35 @@ class Coupling:
 
     def at(self, before: Widths, after: Widths) -> "Coupling":
         """Return the coupling of the same network at other widths: what lies behind has moved."""
-        moved: dict[tuple[str, int], dict[int, int]] = {}
-        for (tensor, axis), ties in self.by_axis().items():
-            shift = 0
-            offsets = moved.setdefault((tensor, axis), {})
-            for group, tie in ties:
-                offsets[tie.offset] = tie.offset + shift
-                shift += (after[group] - before[group]) * tie.block
+        axes = self.by_axis()
+
+        def moved(tensor: str, axis: int, offset: int) -> int:
+            grown = (
+                (after[group] - before[group]) * tie.block
+                for group, tie in axes.get((tensor, axis), [])
+                if tie.offset < offset
+            )
+            return offset + sum(grown)
+
         groups = tuple(
             replace(
                 group,
                 ties=tuple(
-                    replace(tie, offset=moved[tie.tensor, tie.axis][tie.offset])
+                    replace(tie, offset=moved(tie.tensor, tie.axis, tie.offset))
+                    if tie.offset
+                    else tie
                     for tie in group.ties
                 ),
             )
             for group in self.groups
         )
-        return replace(self, groups=groups)
+        fixed = tuple(
+            replace(part, offset=moved(part.tensor, part.axis, part.offset))
+            if part.offset and part.axis is not None
+            else part
+            for part in self.fixed
+        )
+        return replace(self, groups=groups, fixed=fixed)
 
     def by_axis(self) -> dict[tuple[str, int], list[tuple[str, Tie]]]:
         """Return for every tied axis its ties in order, each with the name of its group."""

@@ -76,18 +76,20 @@ def carry_entries(old: Tensor, new: Tensor, along: Mapping[int, Tensor]) -> None
 
     Args:
         old: the tensor before.
-        new: the tensor after, of its final shape.
+        new: the tensor after, of its final shape; without data there is nothing to copy.
         along: as `tables` gives it; axes that it does not name travel whole.
     """
+    if new.is_meta:
+        return
     if not along:
         new.copy_(old)
         return
     taken = old
     places = [torch.arange(length, device=new.device) for length in new.shape]
     for axis, table in along.items():
-        source = table.to(new.device)
-        places[axis] = (source >= 0).nonzero().flatten()
-        taken = taken.index_select(axis, source[places[axis]])
+        kept = (table >= 0).nonzero().flatten()
+        places[axis] = kept.to(new.device)
+        taken = taken.index_select(axis, table[kept].to(old.device))
     index = tuple(
         place.view([-1 if axis == other else 1 for other in range(new.ndim)])
         for axis, place in enumerate(places)

@@ -48,6 +48,25 @@ def resized(net: nn.Module, found: Found, sources: Sources) -> tuple[nn.Module, 
     return new, found.resized(widths)
 
 
+def rebuilt(net: nn.Module, found: Found, widths: Widths) -> tuple[nn.Module, Found]:
+    """Return the network at any widths, to be loaded with the state of one that has them.
+
+    Args:
+        net: a network of the same class and other widths, with or without data; left as it is.
+        found: of `net`.
+        widths: of the network returned.
+
+    Raises:
+        ValueError: other groups.
+    """
+    found.resized(widths)
+    sources = {}
+    for group, width in widths.items():
+        positions = torch.arange(width)
+        sources[group] = torch.where(positions < found.widths[group], positions, -1)
+    return resized(net, found, sources)
+
+
 def whole_sources(before: Widths, sources: Sources) -> dict[str, Tensor]:
     """Return sources for every group; one that is not named keeps its filters.
 

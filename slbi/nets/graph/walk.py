@@ -17,6 +17,10 @@ Rule = Callable[["Walk", Node], Value]
 """Returns what is known of the value of a node, and writes down what its operation ties."""
 
 
+class UnfitError(Exception):
+    """An operation is used in a way that its rule does not know. Its inputs are then fixed."""
+
+
 class Walk:
     """The walk through one graph: the values so far, and the sheet that it fills.
 
@@ -43,7 +47,11 @@ class Walk:
         """
         for node in self.graph.nodes:
             rule = rule_of(self, node)
-            self._values[node] = self.unknown(node) if rule is None else rule(self, node)
+            try:
+                value = self.unknown(node) if rule is None else rule(self, node)
+            except UnfitError:
+                value = self.unknown(node, f"{label(self, node)} is used in a way without a rule")
+            self._values[node] = value
 
     def value(self, given: Given) -> Value:
         """Return what is known of an argument; None for a constant."""
@@ -57,16 +65,23 @@ class Walk:
         """Return what is known of an argument that must be a tensor.
 
         Raises:
-            TypeError: it is none.
+            UnfitError: it is none.
         """
         value = self.value(given)
         if not isinstance(value, Laid):
-            raise TypeError(f"a tensor was expected, got {given!r}")
+            raise UnfitError(f"a tensor was expected, got {given!r}")
         return value
 
     def shape(self, given: Node) -> tuple[int, ...]:
-        """Return the shape of what a node computes."""
-        return tuple(given.meta["value"].shape)
+        """Return the shape of what a node computes.
+
+        Raises:
+            UnfitError: it is no tensor.
+        """
+        computed = given.meta["value"]
+        if not isinstance(computed, Tensor):
+            raise UnfitError(f"a tensor was expected, got {computed!r}")
+        return tuple(computed.shape)
 
     def module(self, node: Node) -> nn.Module:
         """Return the module that a node calls."""
