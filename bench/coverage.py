@@ -7,9 +7,11 @@ quarter in every group, sliced by a third at random, saved, loaded into a networ
 and its widths rebuild, and trained another step with the optimizer that was carried all the way.
 
 `grow` counts the groups that grow, `start` those whose width is chosen at the start because a norm
-takes statistics over them, `fixed` the tensors with entries that stay. `widened` and `sliced` are
-the largest change of a logit, against before and against masking, relative to the largest logit;
-`state` counts the parameters whose state the optimizer still knows.
+takes statistics over them, `fixed` the tensors with entries that stay. The rest but
+`loaded` is the largest change of a logit relative to the largest logit: `shuffled` when the filters
+of all groups are put into another order, which is rounding alone; `widened`, which may be as much
+as that; and `sliced` against masking. `state` counts the parameters whose state the optimizer still
+knows.
 """
 
 import argparse
@@ -33,7 +35,7 @@ from torch.nn.functional import cross_entropy
 from slbi.growth.narrow import narrow, start_widths
 from slbi.growth.widen_module import widen_module
 from slbi.nets.graph.find import Found, find
-from slbi.nets.graph.resize import rebuilt
+from slbi.nets.graph.resize import rebuilt, resized
 from slbi.nets.widths import Widths
 from slbi.optim.optimizer import SLBI
 from slbi.pruning.recalibrate import recalibrate
@@ -44,6 +46,9 @@ SIDES = (64, 128, 224, 299)
 
 DOUBLE_UP_TO = 50_000_000
 """Parameters up to which a network is tried in float64; the time of larger ones is held down."""
+
+ROUNDING = 100
+"""How much farther than the tolerance rounding alone may carry the logits of a deep network."""
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
 """Largest change of a logit relative to the largest logit. Source: docs/method.md, "Coupling"."""
@@ -60,7 +65,7 @@ class Row:
 
 
 COLUMNS = (
-    "px", "dtype", "grow", "start", "fixed", "find_s", "widened", "sliced", "state", "loaded",
+    "px", "dtype", "grow", "start", "fixed", "find_s", "shuffled", "widened", "sliced", "state", "loaded",
     "total_s",
 )  # fmt: skip
 
@@ -127,6 +132,14 @@ def _try(row: Row, seed: int) -> None:
     recalibrate(net, [torch.randn(8, 3, side, side, generator=generator).to(images)])
     before = _logits(net, images)
 
+    # The same function, summed in another order: it shows every tie, and how far rounding goes.
+    orders = {
+        group: torch.randperm(width, generator=generator) for group, width in found.widths.items()
+    }
+    rounding = _change(_logits(resized(net, found, orders)[0], images), before)
+    _judge(row, "shuffled", rounding, ROUNDING * tolerance)
+    tolerance = max(tolerance, rounding)
+
     added = {name: max(1, math.ceil(found.widths[name] / 4)) for name in growing}
     wider = Widths({name: width + added.get(name, 0) for name, width in found.widths.items()})
     net, optimizer, found = widen_module(net, optimizer, found, wider, generator=generator)
@@ -190,7 +203,7 @@ def _materialised(net: nn.Module, generator: torch.Generator) -> nn.Module:
             if filled.ndim > 1:
                 filled.normal_(generator=generator).div_(math.sqrt(filled[0].numel()))
             else:
-                low, high = (0.5, 1.5) if name == "weight" else (-0.3, 0.3)
+                low, high = (0.8, 1.2) if name == "weight" else (-0.1, 0.1)
                 filled.uniform_(low, high, generator=generator)
             setattr(module, name, nn.Parameter(filled))
     return net
