@@ -21,26 +21,13 @@ _COMPUTED = "its weight is computed from other tensors"
 
 
 def convolution(walk: Walk, node: Node) -> Value:
-    """Tie a convolution: its rows to what it makes, its columns or groups to what it reads."""
+    """Tie a convolution."""
     module, path, x = _called(walk, node)
     weight = walk.sheet.name(path, "weight")
     if weight is None:
         return walk.unknown(node, _COMPUTED)
     channel = len(x.axes) - 1 - len(module.kernel_size)
-    read = x.axes[channel]
-    if module.groups == 1:
-        walk.sheet.tie(weight, 1, read, "reader", absorber=_absorber(walk, node))
-        made = walk.sheet.axis(weight, 0, "producer").layout
-    else:
-        # Whole groups of channels come and go, so what one of them reads stays as wide.
-        of = module.in_channels // module.groups
-        walk.filters.coarsen(read, of)
-        made = walk.filters.scaled(read, module.out_channels // module.groups, of)
-        walk.sheet.tie(weight, 0, made, "producer")
-        walk.sheet.count(path, "groups", read, divisor=of)
-    _finish_layer(walk, path, made)
-    walk.sheet.count(path, "in_channels", read)
-    walk.sheet.count(path, "out_channels", made)
+    made = tied(walk, node, x.axes[channel], weight, module.groups)
     return spatial(walk, node, x, channel).replaced(channel, made)
 
 
@@ -51,11 +38,7 @@ def transposed_convolution(walk: Walk, node: Node) -> Value:
     if weight is None or module.groups != 1:
         return walk.unknown(node, _COMPUTED if weight is None else "it is transposed and in groups")
     channel = len(x.axes) - 1 - len(module.kernel_size)
-    walk.sheet.tie(weight, 0, x.axes[channel], "reader", absorber=_absorber(walk, node))
-    made = walk.sheet.axis(weight, 1, "producer").layout
-    _finish_layer(walk, path, made)
-    walk.sheet.count(path, "in_channels", x.axes[channel])
-    walk.sheet.count(path, "out_channels", made)
+    made = tied(walk, node, x.axes[channel], weight, 1, reads=0)
     return spatial(walk, node, x, channel).replaced(channel, made)
 
 
@@ -65,12 +48,44 @@ def linear(walk: Walk, node: Node) -> Value:
     weight = walk.sheet.name(path, "weight")
     if weight is None:
         return walk.unknown(node, _COMPUTED)
-    walk.sheet.tie(weight, 1, x.axes[-1], "reader", absorber=_absorber(walk, node))
-    made = walk.sheet.axis(weight, 0, "producer").layout
-    _finish_layer(walk, path, made)
-    walk.sheet.count(path, "in_features", x.axes[-1])
-    walk.sheet.count(path, "out_features", made)
+    made = tied(walk, node, x.axes[-1], weight, 1)
     return x.replaced(len(x.axes) - 1, made)
+
+
+def tied(
+    walk: Walk, node: Node, read: Layout, weight: str, groups: int, *, reads: int = 1
+) -> Layout:
+    """Tie a weight and the bias beside it, and return the layout of what they make.
+
+    Where channels are in groups, whole groups come and go, so the axis that reads within one has
+    its length for good.
+
+    Args:
+        walk: the walk.
+        node: the call.
+        read: layout of the axis that the weight reads.
+        weight: name of the parameter.
+        groups: of channels, each of which is read by rows of its own.
+        reads: axis of the weight that reads; the other of the first two makes.
+    """
+    sheet, owner = walk.sheet, weight.rpartition(".")[0]
+    bias = sheet.name(owner, "bias")
+    if groups == 1:
+        absorber = bias or _norm_behind(walk, node, "running_mean")
+        sheet.tie(weight, reads, read, "reader", absorber=absorber)
+        made = sheet.axis(weight, 1 - reads, "producer").layout
+    else:
+        shape = sheet.shape(weight)
+        walk.filters.coarsen(read, shape[1])
+        made = walk.filters.scaled(read, shape[0] // groups, shape[1])
+        sheet.count(owner, "groups", read, divisor=shape[1])
+    sheet.tie(weight, 1 - reads, made, "producer")
+    if bias is not None:
+        sheet.tie(bias, 0, made, "producer")
+    for unit in ("features", "channels"):
+        sheet.count(owner, f"in_{unit}", read)
+        sheet.count(owner, f"out_{unit}", made)
+    return made
 
 
 def channel_norm(walk: Walk, node: Node) -> Value:
@@ -185,18 +200,6 @@ def spatial(walk: Walk, node: Node, x: Laid, channel: int) -> Laid:
 def _called(walk: Walk, node: Node) -> tuple[Any, str, Laid]:
     """Return the module that a node calls, its path and its input."""
     return walk.module(node), str(node.target), walk.laid(argument(node, 0, "input"))
-
-
-def _finish_layer(walk: Walk, path: str, made: Layout) -> None:
-    bias = walk.sheet.name(path, "bias")
-    if bias is not None:
-        walk.sheet.tie(bias, 0, made, "producer")
-
-
-def _absorber(walk: Walk, node: Node) -> str | None:
-    """Return what can take up a constant at a layer's output: its bias, or the mean behind it."""
-    bias = walk.sheet.name(str(node.target), "bias")
-    return bias or _norm_behind(walk, node, "running_mean")
 
 
 def _norm_behind(walk: Walk, node: Node, attribute: str) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import nn
 from torch.fx import Node
 
+from slbi.nets.coupling import NEUTRAL
 from slbi.nets.graph import layers, moves, views
 from slbi.nets.graph.value import Laid, Length, Value, blank, still
 from slbi.nets.graph.walk import Rule, Walk, argument, label
@@ -198,26 +199,38 @@ def _layer_norm(walk: Walk, node: Node) -> Value:
 
 
 def _linear(walk: Walk, node: Node) -> Value:
-    """Tie a linear layer or an ungrouped convolution called as a function with parameters."""
+    """Tie a linear layer or a convolution called as a function with the parameters of a module.
+
+    So are those of classes derived from torch's, which are traced into.
+    """
     x = walk.laid(argument(node, 0, "input"))
     weight, bias = argument(node, 1, "weight"), argument(node, 2, "bias")
     name = walk.sheet.named(walk.number(weight))
     groups = walk.number(argument(node, 6, "groups", 1))
-    if name is None or groups != 1:
+    owner = str(name).rpartition(".")[0]
+    if name is None or walk.sheet.name(owner, "bias") != walk.sheet.named(walk.number(bias)):
         return walk.unknown(node)
-    convolution = str(getattr(node.target, "__name__", "")).startswith("conv")
-    axis = len(x.axes) - 1 - (len(walk.shape(weight)) - 2 if convolution else 0)
-    owner = name.rpartition(".")[0]
-    shift = None if bias is None else walk.sheet.named(walk.number(bias))
-    walk.sheet.tie(name, 1, x.axes[axis], "reader", absorber=shift)
-    made = walk.sheet.axis(name, 0, "producer")
-    made.role = "producer"
-    if shift is not None:
-        walk.sheet.tie(shift, 0, made.layout, "producer")
-    for attribute, layout in (("in", x.axes[axis]), ("out", made.layout)):
-        for unit in ("features", "channels"):
-            walk.sheet.count(owner, f"{attribute}_{unit}", layout)
-    return layers.spatial(walk, node, x, axis).replaced(axis, made.layout)
+    if groups != 1 and not hasattr(walk.sheet.net.get_submodule(owner), "groups"):
+        return walk.unknown(node)
+    # A linear layer acts along the last axis, a convolution along the one before its map.
+    axis = len(x.axes) + 1 - len(walk.shape(weight))
+    made = layers.tied(walk, node, x.axes[axis], name, groups)
+    return layers.spatial(walk, node, x, axis).replaced(axis, made)
+
+
+def _batch_norm(walk: Walk, node: Node) -> Value:
+    """Tie a norm called as a function with the tensors of a module."""
+    x = walk.laid(argument(node, 0, "input"))
+    tensors = (
+        walk.sheet.named(walk.number(argument(node, index, attribute)))
+        for index, attribute in enumerate(("running_mean", "running_var", "weight", "bias"), 1)
+    )
+    for tensor in tensors:
+        if tensor is not None:
+            owner, _, attribute = tensor.rpartition(".")
+            walk.sheet.tie(tensor, 0, x.axes[1], "norm", fill=NEUTRAL.get(attribute, 0.0))
+            walk.sheet.count(owner, "num_features", x.axes[1])
+    return x
 
 
 def _pixel_shuffle(walk: Walk, node: Node) -> Value:
@@ -287,6 +300,7 @@ OPERATIONS: dict[str, Rule] = {
     **_named("interpolate upsample", _interpolate),
     **_named("pad", _pad),
     **_named("layer_norm", _layer_norm),
+    **_named("batch_norm", _batch_norm),
     **_named("linear conv1d conv2d conv3d", _linear),
     **_named("pixel_shuffle", _pixel_shuffle),
     **_named("pixel_unshuffle", _pixel_unshuffle),

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from itertools import islice
 from operator import getitem
 from typing import Any
 
@@ -22,7 +23,7 @@ def traced(hollow: nn.Module, shape: tuple[int, ...], *, training: bool) -> Grap
 
     Every node carries what it computes as `node.meta["value"]`, tensors on the meta device. Control
     flow that depends on shapes goes the way of this shape. A submodule that cannot be traced is
-    one node.
+    one node; those that the attempt left behind carry `node.meta["abandoned"]`.
 
     Args:
         hollow: any network that takes one tensor, as `without_data` gives it.
@@ -42,10 +43,6 @@ def traced(hollow: nn.Module, shape: tuple[int, ...], *, training: bool) -> Grap
             f"the forward pass of a network must be traceable by torch.fx on inputs of shape "
             f"{shape}, got {type(error).__name__}: {error}"
         ) from error
-    # What a failed trace of a submodule left behind leads nowhere.
-    for node in reversed(graph.nodes):
-        if not node.users and node.op not in {"output", "placeholder"}:
-            graph.erase_node(node)
     return graph
 
 
@@ -90,12 +87,14 @@ class _ShapeTracer(Tracer):
         path = self.path_of_module(m)
         if self.is_leaf_module(m, path):
             return super().call_module(m, forward, args, kwargs)
-        depth = len(self.module_stack)
+        depth, before = len(self.module_stack), len(self.graph.nodes)
         try:
             return super().call_module(m, forward, args, kwargs)
         except Exception:  # noqa: BLE001 -- whatever its code does; it then is run as it stands
             while len(self.module_stack) > depth:
                 self.module_stack.popitem(last=True)
+            for node in islice(self.graph.nodes, before, None):
+                node.meta["abandoned"] = node.op != "get_attr"
             return self.create_proxy("call_module", path, args, kwargs)
 
     def getattr(self, attr: str, attr_val: Given, parameter_proxy_cache: dict[str, Given]) -> Given:

@@ -46,6 +46,8 @@ class Walk:
             rule_of: gives the rule of a node; without one every filter that it is fed is fixed.
         """
         for node in self.graph.nodes:
+            if node.meta.get("abandoned", False):
+                continue
             rule = rule_of(self, node)
             try:
                 value = self.unknown(node) if rule is None else rule(self, node)

@@ -255,3 +255,67 @@ def test_control_flow_by_shape_goes_the_way_of_the_shape() -> None:
 def test_a_network_that_refuses_its_input_is_refused_with_its_reason() -> None:
     with pytest.raises(ValueError, match=r"traceable by torch.fx .* \(4, 8, 8\), got RuntimeError"):
         find(zoo.CASES["residual"].build(), (4, 8, 8))
+
+
+class _Own(nn.Conv2d):
+    """A class of its own, as many networks have: it is traced into."""
+
+
+class _Derived(zoo.Net):
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.layer = _Own(6, 8, 3, padding=1)
+        self.depthwise = _Own(8, 8, 3, padding=1, groups=8, bias=False)
+        self.after = type("OwnNorm", (nn.BatchNorm2d,), {})(8)
+
+    def body(self, x: Tensor) -> Tensor:
+        out: Tensor = relu(self.after(self.depthwise(self.layer(x))))
+        return out
+
+
+def test_layers_of_derived_classes_are_known_by_what_they_call() -> None:
+    found = find(_Derived(), zoo.SHAPE)
+    assert dict(found.widths) == {"stem": 6, "layer": 8}
+    (group,) = [group for group in found.coupling.groups if group.name == "layer"]
+    tied = {(tie.tensor, tie.axis, tie.role, tie.fill) for tie in group.ties}
+    assert tied == {
+        ("layer.weight", 0, "producer", 0.0),
+        ("layer.bias", 0, "producer", 0.0),
+        ("depthwise.weight", 0, "producer", 0.0),
+        ("after.weight", 0, "norm", 1.0),
+        ("after.bias", 0, "norm", 0.0),
+        ("after.running_mean", 0, "norm", 0.0),
+        ("after.running_var", 0, "norm", 1.0),
+        ("head.weight", 1, "reader", 0.0),
+    }
+    wider = found.widths.replaced({"layer": 9})
+    numbers = {(a.module, a.name): a.value(wider) for a in found.coupling.attributes}
+    assert numbers["depthwise", "groups"] == numbers["after", "num_features"] == 9
+
+
+class _Copied(_Fixed):
+    def body(self, x: Tensor) -> Tensor:
+        made = torch.zeros(2, 8, 8, 8)
+        made.copy_(self.layer(x))
+        out: Tensor = self.back(made)
+        return out
+
+
+def test_what_is_copied_elsewhere_in_place_is_fixed() -> None:
+    found = find(_Copied(), zoo.SHAPE)
+    assert dict(found.widths) == {"stem": 6, "back": 6}
+    reason = "copy_ is not among the operations with a rule"
+    assert _reason(found, "layer.weight", 0) == reason
+
+
+class _Written(_Fixed):
+    def body(self, x: Tensor) -> Tensor:
+        made = self.layer(x)
+        made[:, 0] = 0.0
+        out: Tensor = self.back(made)
+        return out
+
+
+def test_what_no_trace_can_follow_is_refused_with_the_reason() -> None:
+    with pytest.raises(ValueError, match=r"traceable by torch.fx .* does not support item assign"):
+        find(_Written(), zoo.SHAPE)
