@@ -1,10 +1,16 @@
 """Which tensors share a filter axis: the ground on which widening and slicing stand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-Role = Literal["producer", "norm", "reader"]
-"""What a tensor does with the filters along its axis: make them, normalise them, read them."""
+from slbi.nets.widths import Widths
+
+Role = Literal["producer", "norm", "reader", "parameter"]
+"""What a tensor does with the filters along its axis: make them, normalise (or scale) them, read
+them, or, as a parameter that the code itself uses, something else."""
+
+NEUTRAL = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
+"""What a norm holds for a filter that it leaves as it is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,6 +26,10 @@ class Tie:
     absorber: str | None = None
     """For a reader: the tensor that can take up a constant which a filter feeds it, namely its
     own bias, or the running mean of the norm behind it."""
+    offset: int = 0
+    """Entry of the axis at which its filters begin, e.g. behind other groups in a concatenation."""
+    fill: float = 0.0
+    """What the tensor holds for a new filter: the neutral value of a norm, else zero."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,9 +43,41 @@ class Route:
     buffer: str
     source: str
     target: str
-    absorber: str
+    absorber: str | None
     """(O,) tensor, added at every position of `target`, that can take up a constant which the
     route carries: the shift of a norm."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attribute:
+    """A number that a module keeps of its widths, such as `in_channels`."""
+
+    module: str
+    name: str
+    index: int | None
+    """Position in a tuple, as in `normalized_shape`; None for a plain number."""
+    constant: int
+    terms: tuple[tuple[str, int], ...]
+    """Groups, each with the entries of one of its filters: the number is `constant` and the sum of
+    width x entries, divided by `divisor`."""
+    divisor: int = 1
+
+    def value(self, widths: Widths) -> int:
+        """Return the number at some widths."""
+        entries = self.constant + sum(widths[group] * block for group, block in self.terms)
+        return entries // self.divisor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fixed:
+    """Entries of a tensor that are no filters of any group, and why."""
+
+    tensor: str
+    axis: int | None
+    """None: the whole tensor."""
+    offset: int
+    length: int
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +88,9 @@ class FilterGroup:
     """Its name in `Widths`."""
     kind: Literal["conv", "linear"]
     ties: tuple[Tie, ...]
+    blended: str | None = None
+    """Why no new filter is neutral and no filter silent: something takes a statistic over all of
+    them. Such a group has the width that it starts with."""
 
     def tensors(self, role: Role) -> tuple[str, ...]:
         """Return the names of the tensors tied in one role."""
@@ -59,6 +104,9 @@ class Coupling:
     groups: tuple[FilterGroup, ...]
     routes: tuple[Route, ...] = ()
     """In the order in which the data flow: one pass follows a chain of routes."""
+    attributes: tuple[Attribute, ...] = ()
+    fixed: tuple[Fixed, ...] = ()
+    """What cannot grow, each with its reason."""
 
     def group(self, name: str) -> FilterGroup:
         """Return one group.
@@ -70,6 +118,48 @@ class Coupling:
             if group.name == name:
                 return group
         raise KeyError(f"no group {name!r}; there are {', '.join(g.name for g in self.groups)}")
+
+    def at(self, before: Widths, after: Widths) -> "Coupling":
+        """Return the coupling of the same network at other widths: what lies behind has moved."""
+        axes = self.by_axis()
+
+        def moved(tensor: str, axis: int, offset: int) -> int:
+            grown = (
+                (after[group] - before[group]) * tie.block
+                for group, tie in axes.get((tensor, axis), [])
+                if tie.offset < offset
+            )
+            return offset + sum(grown)
+
+        groups = tuple(
+            replace(
+                group,
+                ties=tuple(
+                    replace(tie, offset=moved(tie.tensor, tie.axis, tie.offset))
+                    if tie.offset
+                    else tie
+                    for tie in group.ties
+                ),
+            )
+            for group in self.groups
+        )
+        fixed = tuple(
+            replace(part, offset=moved(part.tensor, part.axis, part.offset))
+            if part.offset and part.axis is not None
+            else part
+            for part in self.fixed
+        )
+        return replace(self, groups=groups, fixed=fixed)
+
+    def by_axis(self) -> dict[tuple[str, int], list[tuple[str, Tie]]]:
+        """Return for every tied axis its ties in order, each with the name of its group."""
+        axes: dict[tuple[str, int], list[tuple[str, Tie]]] = {}
+        for group in self.groups:
+            for tie in group.ties:
+                axes.setdefault((tie.tensor, tie.axis), []).append((group.name, tie))
+        for ties in axes.values():
+            ties.sort(key=lambda named: named[1].offset)
+        return axes
 
     def by_tensor(self) -> dict[str, list[tuple[str, Tie]]]:
         """Return for every tied tensor its ties, each with the name of its group."""
@@ -88,8 +178,10 @@ def producer_ties(module: str, *, bias: bool = False) -> tuple[Tie, ...]:
 
 def norm_ties(module: str) -> tuple[Tie, ...]:
     """Return the ties of a BatchNorm to the filters that it normalises."""
-    names = ("weight", "bias", "running_mean", "running_var")
-    return tuple(Tie(tensor=f"{module}.{name}", axis=0, role="norm") for name in names)
+    return tuple(
+        Tie(tensor=f"{module}.{name}", axis=0, role="norm", fill=fill)
+        for name, fill in NEUTRAL.items()
+    )
 
 
 def reader_tie(module: str, absorber: str, *, block: int = 1) -> Tie:

@@ -5,15 +5,15 @@ new filter is, and every tensor travels along the axes that the group ties.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from slbi.nets.backbone import Backbone
-from slbi.nets.coupling import Route, Tie
+from slbi.nets.coupling import Coupling, Route, Tie
 from slbi.nets.widths import Widths
 
 Sources = Mapping[str, Tensor]
@@ -41,6 +41,62 @@ def appended(before: Widths, after: Widths) -> dict[str, Tensor]:
     return sources
 
 
+def tables(
+    shape: Sequence[int], ties: Iterable[tuple[str, Tie]], before: Widths, sources: Sources
+) -> dict[int, Tensor]:
+    """Return what becomes of the entries of a tensor along every tied axis.
+
+    Args:
+        shape: of the old tensor.
+        ties: all its ties, each with the name of its group.
+        before: widths of the old network.
+        sources: of the new one.
+
+    Returns:
+        Axis -> int64, one for every entry of the new tensor: the old entry that it is, or -1.
+        Entries that belong to no group stay where they are between the others.
+    """
+    found = {}
+    ordered = sorted(ties, key=lambda named: named[1].offset)
+    for axis in sorted({tie.axis for _, tie in ordered}):
+        pieces, at = [], 0
+        for group, tie in ordered:
+            if tie.axis == axis:
+                pieces.append(torch.arange(at, tie.offset))
+                pieces.append(_entries(sources[group].cpu(), tie))
+                at = tie.offset + before[group] * tie.block
+        pieces.append(torch.arange(at, shape[axis]))
+        found[axis] = torch.cat(pieces)
+    return found
+
+
+@torch.no_grad()
+def carry_entries(old: Tensor, new: Tensor, along: Mapping[int, Tensor]) -> None:
+    """Copy every entry that has a source along all axes, in place in `new`.
+
+    Args:
+        old: the tensor before.
+        new: the tensor after, of its final shape; without data there is nothing to copy.
+        along: as `tables` gives it; axes that it does not name travel whole.
+    """
+    if new.is_meta:
+        return
+    if not along:
+        new.copy_(old)
+        return
+    taken = old
+    places = [torch.arange(length, device=new.device) for length in new.shape]
+    for axis, table in along.items():
+        kept = (table >= 0).nonzero().flatten()
+        places[axis] = kept.to(new.device)
+        taken = taken.index_select(axis, table[kept].to(old.device))
+    index = tuple(
+        place.view([-1 if axis == other else 1 for other in range(new.ndim)])
+        for axis, place in enumerate(places)
+    )
+    new[index] = taken
+
+
 @torch.no_grad()
 def carry_net(old: Backbone, new: Backbone, sources: Sources) -> None:
     """Copy every entry that has a source from `old` to `new`, in place in `new`.
@@ -51,25 +107,54 @@ def carry_net(old: Backbone, new: Backbone, sources: Sources) -> None:
     coupling = old.coupling()
     ties = coupling.by_tensor()
     state = old.state_dict()
-    if any(_is_channels_last(tensor) for tensor in state.values()):
+    if any(is_channels_last(tensor) for tensor in state.values()):
         new.to(memory_format=torch.channels_last)
     routes = {route.buffer: route for route in coupling.routes}
     for name, tensor in new.state_dict().items():
         if name in routes:
-            _carry_route(state[name], tensor, routes[name], sources)
+            carry_route(state[name], tensor, routes[name], sources)
         else:
-            _carry_tensor(state[name], tensor, ties.get(name, []), sources)
+            before = state[name]
+            along = tables(before.shape, ties.get(name, []), old.widths, sources)
+            carry_entries(before, tensor, along)
     for name, module in new.named_modules():
         module.training = old.get_submodule(name).training
     for name, parameter in new.named_parameters():
         parameter.requires_grad_(old.get_parameter(name).requires_grad)
 
 
-@torch.no_grad()
 def carried_optimizer(
     optimizer: OptimizerT,
     old: Backbone,
     new: Backbone,
+    sources: Sources,
+    *,
+    keep_state: bool = True,
+) -> OptimizerT:
+    """Return `transferred_optimizer` of a backbone, whose coupling is known.
+
+    Args:
+        optimizer: any torch optimizer that takes its defaults by name; left as it is.
+        old: the network it drives.
+        new: the network to drive.
+        sources: as for `carry_net`.
+        keep_state: False starts with an empty state.
+
+    Raises:
+        ValueError: a parameter that `old` does not have, or state of another shape.
+    """
+    return transferred_optimizer(
+        optimizer, old, new, old.coupling(), old.widths, sources, keep_state=keep_state
+    )
+
+
+@torch.no_grad()
+def transferred_optimizer(  # noqa: PLR0917 -- the old pair, the new net, and what leads from one to the other
+    optimizer: OptimizerT,
+    old: nn.Module,
+    new: nn.Module,
+    coupling: Coupling,
+    before: Widths,
     sources: Sources,
     *,
     keep_state: bool = True,
@@ -83,7 +168,9 @@ def carried_optimizer(
         optimizer: any torch optimizer that takes its defaults by name; left as it is.
         old: the network it drives.
         new: the network to drive.
-        sources: as for `carry_net`.
+        coupling: of `old`.
+        before: widths of `old`.
+        sources: group -> the old filter that every new one is, -1 for none.
         keep_state: False starts with an empty state.
 
     Raises:
@@ -102,21 +189,20 @@ def carried_optimizer(
     defaults = {key: value for key, value in optimizer.defaults.items() if key in accepted}
     carried = type(optimizer)(groups, **defaults)
     if keep_state:
-        ties = old.coupling().by_tensor()
+        ties = coupling.by_tensor()
         for parameter, state in optimizer.state.items():
             name = names[parameter]
-            carried.state[new.get_parameter(name)] = {
-                key: _carried_state(
-                    value, parameter, new.get_parameter(name), ties.get(name, []), sources,
-                    label=f"state {key!r} of {name!r}",
-                )
+            twin = new.get_parameter(name)
+            along = tables(parameter.shape, ties.get(name, []), before, sources)
+            carried.state[twin] = {
+                key: _carried_state(value, parameter, twin, along, f"state {key!r} of {name!r}")
                 for key, value in state.items()
-            }  # fmt: skip
+            }
     return carried
 
 
 def _carried_group(
-    group: Mapping[str, Any], names: Mapping[Tensor, str], new: Backbone
+    group: Mapping[str, Any], names: Mapping[Tensor, str], new: nn.Module
 ) -> dict[str, Any]:
     """Return a parameter group with the same hyper-parameters for the parameters of `new`."""
     carried = {
@@ -134,13 +220,7 @@ def _carried_group(
 
 
 def _carried_state(
-    value: object,
-    old: Tensor,
-    new: Tensor,
-    ties: list[tuple[str, Tie]],
-    sources: Sources,
-    *,
-    label: str,
+    value: object, old: Tensor, new: Tensor, along: Mapping[int, Tensor], label: str
 ) -> object:
     if not isinstance(value, Tensor):
         return value
@@ -152,30 +232,11 @@ def _carried_state(
             f"got {tuple(value.shape)}"
         )
     carried = torch.zeros_like(new, dtype=value.dtype, requires_grad=False)
-    _carry_tensor(value, carried, ties, sources)
+    carry_entries(value, carried, along)
     return carried
 
 
-def _carry_tensor(old: Tensor, new: Tensor, ties: list[tuple[str, Tie]], sources: Sources) -> None:
-    """Copy along all tied axes, in place in `new`; other axes travel whole."""
-    taken = old
-    places: list[Tensor] = [torch.arange(length, device=new.device) for length in new.shape]
-    for group, tie in ties:
-        source = sources[group].to(new.device)
-        kept = (source >= 0).nonzero().flatten()
-        places[tie.axis] = _entries(kept, tie.block)
-        taken = taken.index_select(tie.axis, _entries(source[kept], tie.block))
-    if not ties:
-        new.copy_(taken)
-        return
-    index = tuple(
-        place.view([-1 if axis == other else 1 for other in range(new.ndim)])
-        for axis, place in enumerate(places)
-    )
-    new[index] = taken
-
-
-def _carry_route(old: Tensor, new: Tensor, route: Route, sources: Sources) -> None:
+def carry_route(old: Tensor, new: Tensor, route: Route, sources: Sources) -> None:
     """Rewrite the table of a route, in place in `new`, in the new numbers of both its groups."""
     source = sources[route.source].to(new.device)
     target = sources[route.target].to(new.device)
@@ -188,15 +249,15 @@ def _carry_route(old: Tensor, new: Tensor, route: Route, sources: Sources) -> No
     new[placed] = renumbered[old[target[placed]]]
 
 
-def _entries(filters: Tensor, block: int) -> Tensor:
-    """Return the entries along an axis that belong to filters, `block` to each."""
-    if block == 1:
-        return filters
-    within = torch.arange(block, device=filters.device)
-    return (filters[:, None] * block + within).flatten()
+def _entries(filters: Tensor, tie: Tie) -> Tensor:
+    """Return the entries along an axis that belong to filters; -1 for those of no filter."""
+    within = torch.arange(tie.block)
+    entries = tie.offset + filters[:, None] * tie.block + within
+    return torch.where(filters[:, None] >= 0, entries, -1).flatten()
 
 
-def _is_channels_last(tensor: Tensor) -> bool:
+def is_channels_last(tensor: Tensor) -> bool:
+    """Tell whether a tensor of images or kernels has its channels innermost in memory."""
     return (
         tensor.ndim == 4
         and tensor.is_contiguous(memory_format=torch.channels_last)

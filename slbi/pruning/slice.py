@@ -155,6 +155,7 @@ def _readers(net: Backbone) -> list[_Reader]:
     routes = [
         _Reader(route.buffer.rpartition(".")[0], route.source, 1, route.absorber)
         for route in coupling.routes
+        if route.absorber is not None
     ]
     return readers + routes
 

@@ -52,6 +52,7 @@ def test_routes_lead_from_each_stage_into_the_next(name: str) -> None:
     state = net.state_dict()
     for route in routes:
         assert len(state[route.buffer]) == net.widths[route.target]
+        assert route.absorber is not None
         assert len(state[route.absorber]) == net.widths[route.target]
 
 
