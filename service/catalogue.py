@@ -30,6 +30,10 @@ class Layer:
     """Whether a BatchNorm with scale and shift stands behind it."""
     shrinks: str
     """What happens to the side of the map up to its output; `service.estimate` reads it."""
+    block: int
+    """Entries that it reads of each filter."""
+    sides: Mapping[int, int] | None
+    """Side of the image -> side of its map, px, where the network is offered for some alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,8 +115,15 @@ def _backbone(name: str, raw: Mapping[str, Any]) -> Backbone:
         smallest=raw["sizes"]["min"],
         largest=raw["sizes"]["max"],
         only=raw["sizes"]["only"],
-        layers=[Layer(**layer) for layer in raw["layers"]],
+        layers=[_layer(layer) for layer in raw["layers"]],
     )
+
+
+def _layer(raw: Mapping[str, Any]) -> Layer:
+    sides = raw["sides"]
+    if sides is not None:
+        sides = {int(size): side for size, side in sides.items()}
+    return Layer(**{**raw, "sides": sides})
 
 
 def _dataset(name: str, raw: Mapping[str, Any]) -> Dataset:

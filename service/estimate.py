@@ -43,8 +43,8 @@ def cost(
     for layer in layers:
         reads = channels if layer.reads is None else widths[layer.reads]
         makes = classes if layer.makes is None else widths[layer.makes]
-        weights = layer.kernel**2 * reads * makes
-        positions = _side(size, layer.shrinks) ** 2
+        weights = layer.kernel**2 * reads * layer.block * makes
+        positions = (layer.sides[size] if layer.sides else _side(size, layer.shrinks)) ** 2
         params += weights + makes * (layer.bias + 2 * layer.norm)
         macs += weights * positions
         activations += makes * positions

@@ -1,7 +1,8 @@
 """What a network costs, from its layers' outlines alone: no tensors, no torch.
 
-A sketch does not depend on the widths; with the widths, the image and the classes it gives the
-parameters and the multiply-accumulates of one image.
+A sketch does not depend on the widths, nor, but for networks of other libraries, on the size; with
+the widths, the image and the classes it gives the parameters and the multiply-accumulates of one
+image.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,11 @@ class LayerSketch:
     """What happens to the side of the map from the image to this layer's output, in order: "f"
     half, rounded down, 1 px stays (a max-pool); "c" half, rounded up (a stride of 2); "v" less 4 (a
     5 px kernel without padding); "t" becomes 28 (LeNet's first layer); "m" becomes 1 (the mean)."""
+    block: int = 1
+    """Entries that it reads of each filter: H x W behind a flatten."""
+    sides: Mapping[int, int] | None = None
+    """Side of the image -> side of its map, px, in a sketch that is for some sizes alone; `shrinks`
+    is then without meaning."""
 
 
 def side(size: int, shrinks: str) -> int:
@@ -63,7 +69,7 @@ def cost(
     for layer in sketch:
         reads = in_channels if layer.reads is None else widths[layer.reads]
         makes = classes if layer.makes is None else widths[layer.makes]
-        weights = layer.kernel**2 * reads * makes
+        weights = layer.kernel**2 * reads * layer.block * makes
         params += weights + makes * (layer.bias + 2 * layer.norm)
-        macs += weights * side(size, layer.shrinks) ** 2
+        macs += weights * (layer.sides[size] if layer.sides else side(size, layer.shrinks)) ** 2
     return params, macs

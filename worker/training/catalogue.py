@@ -9,14 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from slbi.nets import backbones
+from worker.training import backbones
 from worker.training.data.sources import FOLDER_DEFAULTS, SOURCES, DataSource, Defaults
 from worker.training.kinds import KINDS
 
 VERSION = 2
 """Raised when a reader of the old file would misread the new."""
-SMALLEST, LARGEST = 8, 224
-"""Sides of images, px, that a config may ask for, see `config.DataConfig.image_size`."""
 _NO_DEFAULTS = frozenset({"data", "compute", "source"})
 """Sections whose defaults stand in the spec itself, and the one that has none."""
 TARGET = Path("service/catalogue.json")
@@ -52,15 +50,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _backbone(name: str) -> dict[str, object]:
-    sizes = [size for size in range(SMALLEST, LARGEST + 1) if _suits(name, size)]
+    sizes = [size for size in backbones.sizes(name) if _suits(name, size)]
     unbroken = sizes == list(range(sizes[0], sizes[-1] + 1))
     standard = backbones.standard_widths(name, sizes[0])
-    net = backbones.build(name, in_channels=1, size=sizes[0], classes=2, device="meta")
     return {
         "groups": list(standard),
         "standard_widths": dict(standard),
         "sizes": {"min": sizes[0], "max": sizes[-1], "only": None if unbroken else sizes},
-        "layers": [asdict(layer) for layer in net.sketch()],
+        "layers": [asdict(layer) for layer in backbones.sketch(name, sizes)],
     }
 
 

@@ -27,9 +27,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialise
 
-from slbi.nets import backbones
 from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
+from worker.training import backbones
 from worker.training.data.normalise import Normalisation
 from worker.training.files import Mark, unmarked, write_whole
 

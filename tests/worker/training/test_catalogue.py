@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from slbi.nets import backbones
+from worker.training import backbones
 from worker.training.catalogue import TARGET, main, render
 from worker.training.data.formats import read_digits
 from worker.training.data.sources import SOURCES

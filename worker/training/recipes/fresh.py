@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import torch
 
-from slbi.nets import backbones
 from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
+from worker.training import backbones
 from worker.training.data.load import Data
 from worker.training.device import Compute
 

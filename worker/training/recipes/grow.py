@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from slbi.nets import backbones
+from worker.training import backbones
 from worker.training.config import GrowConfig
 from worker.training.data.batches import TrainingBatches
 from worker.training.data.load import Data

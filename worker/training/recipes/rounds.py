@@ -7,8 +7,8 @@ import torch
 from slbi.growth.plan import Plan, plan
 from slbi.growth.rule import due, fills
 from slbi.growth.widen import restart, widen
-from slbi.nets import backbones
 from slbi.structure.path import GrowthRecord
+from worker.training import backbones
 from worker.training.config import GrowConfig
 from worker.training.device import convolutions
 from worker.training.recipes.begin import DEFAULT_THRESHOLD, start_widths, thresholds, widest

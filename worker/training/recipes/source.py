@@ -9,9 +9,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from slbi.nets import backbones
 from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
+from worker.training import backbones
 from worker.training.checkpoint import CheckpointError, described, load
 from worker.training.data.load import Data
 from worker.training.plans import Source
