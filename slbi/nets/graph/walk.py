@@ -61,6 +61,8 @@ class Walk:
             return self._values[given]
         if isinstance(given, tuple | list):
             return [self.value(part) for part in given]
+        if isinstance(given, dict):
+            return [self.value(part) for part in given.values()]
         return None
 
     def laid(self, given: Given) -> Laid:

@@ -211,6 +211,17 @@ def test_input_and_classes_are_fixed() -> None:
     )
 
 
+def test_outputs_in_a_dictionary_are_outputs() -> None:
+    class Named(zoo.Net):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:  # type: ignore[override] # two outputs
+            x = relu(self.norm(self.stem(x)))
+            return {"logits": self.head(x.mean((2, 3))), "map": x}
+
+    found = find(Named(6), zoo.SHAPE)
+    assert not found.widths
+    assert _reason(found, "stem.weight", 0) == "output"
+
+
 class _Branching(zoo.Net):
     """Asks what its tensors hold, which no tracing can answer, within a submodule."""
 
