@@ -268,6 +268,21 @@ class Transposed(Net):
         return relu(self.up(x))
 
 
+class Hourglass(Net):
+    """A map is halved and doubled again, and read beside what it was."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.down = nn.Conv2d(6, 8, 2, stride=2)
+        self.up = nn.ConvTranspose2d(8, 5, 2, stride=2)
+        self.last = conv(11, 4)
+
+    def body(self, x: Tensor) -> Tensor:
+        small = silu(self.down(x))
+        made: Tensor = relu(self.last(torch.cat((self.up(small), x), dim=1)))
+        return made
+
+
 @dataclass(frozen=True)
 class Case:
     """A network and the widths of its groups."""
@@ -292,6 +307,7 @@ CASES = {
     "shared": Case(Shared, {"stem": 6}),
     "headed": Case(Headed, {"stem": 6, "layer": 4, "aside": 3}),
     "padded": Case(Padded, {"stem": 6}),
+    "hourglass": Case(Hourglass, {"stem": 6, "down": 8, "up": 5, "last": 4}),
     "transposed": Case(Transposed, {"stem": 6, "up": 5}),
 }
 
