@@ -3,11 +3,13 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d, relu, softmax
+from torch.nn.functional import max_pool2d, pad, relu, softmax
+from torch.nn.utils.parametrizations import weight_norm
 
 from slbi.nets import backbones
 from slbi.nets.coupling import Coupling, Fixed
 from slbi.nets.graph.find import Found, find
+from slbi.nets.shortcut import Shortcut
 from tests import zoo
 
 
@@ -329,3 +331,41 @@ class _Written(_Fixed):
 def test_what_no_trace_can_follow_is_refused_with_the_reason() -> None:
     with pytest.raises(ValueError, match=r"traceable by torch.fx .* does not support item assign"):
         find(_Written(), zoo.SHAPE)
+
+
+class _Parametrized(_Fixed):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = weight_norm(self.layer)
+
+    def body(self, x: Tensor) -> Tensor:
+        out: Tensor = self.back(relu(self.layer(x)))
+        return out
+
+
+def test_a_weight_that_is_computed_is_fixed() -> None:
+    found = find(_Parametrized(), zoo.SHAPE)
+    assert dict(found.widths) == {"back": 6}
+    reason = "ParametrizedConv2d layer is not among the operations with a rule"
+    assert _reason(found, "stem.weight", 0) == reason
+
+
+class _Routed(zoo.Net):
+    """A table into filters of which the first ones stay."""
+
+    def __init__(self) -> None:
+        super().__init__(8)
+        self.layer = zoo.conv(6, 8)
+        self.shortcut = Shortcut(6, 8, stride=1)
+        self.part = zoo.conv(5, 3)
+
+    def body(self, x: Tensor) -> Tensor:
+        out: Tensor = relu(self.layer(x) + self.shortcut(x))
+        return out + pad(self.part(out[:, :5]), (0, 0, 0, 0, 0, 5))
+
+
+def test_a_table_into_filters_that_stay_fixes_both_its_sides() -> None:
+    found = find(_Routed(), zoo.SHAPE)
+    assert not found.coupling.routes
+    assert not found.widths
+    assert _reason(found, "stem.weight", 0) == "a table carries only some of its filters"
