@@ -102,6 +102,17 @@ class Walk:
                 self.filters.fix(layout, why)
         return blank(computed, why)
 
+    def fix_lengths(self, node: Node) -> None:
+        """Fix, in place, the filters whose number is an argument of what computes tensors."""
+        if not _harmless(node.meta["value"]):
+            for fed in [*node.args, *node.kwargs.values()]:
+                for length in _lengths(self.value(fed)):
+                    self.fix_length(length)
+
+    def fix_length(self, length: Length) -> None:
+        """Fix, in place, the filters of an axis whose length enters values."""
+        self.filters.fix(length.layout, "its width enters the values")
+
     def _derived(self, node: Node) -> Value:
         """Return a number that follows from the lengths that a node is fed."""
         lengths = [
@@ -131,7 +142,7 @@ class Walk:
         for given in operands:
             value = self.value(given)
             for length in _lengths(value):
-                self.filters.fix(length.layout, "its width enters the values")
+                self.fix_length(length)
             if not isinstance(value, Laid):
                 continue
             for axis, layout in enumerate(value.axes, start=len(axes) - len(value.axes)):
