@@ -80,7 +80,8 @@ class Dense(Net):
         features = [x]
         for norm, layer in zip(self.norms, self.layers, strict=True):
             features.append(layer(relu(norm(torch.cat(features, 1)))))
-        return torch.cat(features, dim=1)
+        made: Tensor = torch.cat(features, axis=1)  # type: ignore[call-arg] # numpy's name
+        return made
 
 
 class Flat(Net):

@@ -13,6 +13,9 @@ from slbi.nets.graph.value import Computed, Given, Laid, Length, Value, blank, s
 _PLAIN = (bool, int, float, str, type(None), torch.dtype, torch.device, torch.memory_format)
 """Types of values in which no filter can be."""
 
+_OTHER_NAMES = {"dim": "axis", "input": "x", "other": "x2"}
+"""Names that torch takes for numpy's sake. Source: torch/csrc/utils/python_arg_parser.cpp."""
+
 Rule = Callable[["Walk", Node], Value]
 """Returns what is known of the value of a node, and writes down what its operation ties."""
 
@@ -49,11 +52,28 @@ class Walk:
             if node.meta.get("abandoned", False):
                 continue
             rule = rule_of(self, node)
-            try:
-                value = self.unknown(node) if rule is None else rule(self, node)
-            except UnfitError:
-                value = self.unknown(node, f"{label(self, node)} is used in a way without a rule")
-            self._values[node] = value
+            self._values[node] = self.unknown(node) if rule is None else self._ruled(rule, node)
+
+    def _ruled(self, rule: Rule, node: Node) -> Value:
+        """Return what a rule says, if it can; what it has tied by then only binds more."""
+        try:
+            value = rule(self, node)
+        except (UnfitError, LookupError, TypeError):
+            fits, value = False, None
+        else:
+            fits = self._fits(value, node.meta["value"])
+        if fits:
+            return value
+        return self.unknown(node, f"{label(self, node)} is used in a way without a rule")
+
+    def _fits(self, value: Value, computed: Computed) -> bool:
+        """Tell whether a layout has the shape of what was computed."""
+        if isinstance(value, list) and isinstance(computed, tuple | list):
+            return all(map(self._fits, value, computed))
+        if not isinstance(value, Laid):
+            return True
+        lengths = tuple(self.filters.length(layout) for layout in value.axes)
+        return isinstance(computed, Tensor) and lengths == tuple(computed.shape)
 
     def value(self, given: Given) -> Value:
         """Return what is known of an argument; None for a constant."""
@@ -166,7 +186,7 @@ def argument(node: Node, index: int, name: str, default: Given = None) -> Given:
     """Return an argument of a call, by position or by name."""
     if len(node.args) > index:
         return node.args[index]
-    return node.kwargs.get(name, default)
+    return node.kwargs.get(name, node.kwargs.get(_OTHER_NAMES.get(name, name), default))
 
 
 def _harmless(value: Computed) -> bool:

@@ -243,6 +243,13 @@ class _Clamped(_Fixed):
         return out
 
 
+class _Stranger(_Fixed):
+    def body(self, x: Tensor) -> Tensor:
+        made = self.layer(x)
+        out: Tensor = self.back(made - made.mean(dim=(), keepdim=True))
+        return out
+
+
 class _Retyped(_Fixed):
     def body(self, x: Tensor) -> Tensor:
         out: Tensor = self.back(self.layer(x).view(torch.int32).view(torch.float32))
@@ -252,6 +259,7 @@ class _Retyped(_Fixed):
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
+        (_Stranger, "mean is used in a way without a rule"),
         (_Clamped, "its width enters the values"),
         (_Retyped, "view is used in a way without a rule"),
     ],
