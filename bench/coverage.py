@@ -145,8 +145,9 @@ def _try(row: Row, seed: int) -> None:
     _judge(row, "widened", _change(_logits(net, images), before), tolerance)
 
     keep = {name: _random_mask(found.widths[name], generator) for name in growing}
-    silent = _logits(masked_module(net, found, keep), images)
-    net, optimizer, found = slice_module(net, optimizer, found, keep)
+    silent = _logits(masked_module(net, found, keep, silent=True), images)
+    sliced = slice_module(net, optimizer, found, keep)
+    net, optimizer, found = sliced.net, sliced.optimizer, sliced.found
     logits = _logits(net, images)
     _judge(row, "sliced", _change(logits, silent), tolerance)
 

@@ -80,7 +80,8 @@ class Dense(Net):
         features = [x]
         for norm, layer in zip(self.norms, self.layers, strict=True):
             features.append(layer(relu(norm(torch.cat(features, 1)))))
-        return torch.cat(features, dim=1)
+        made: Tensor = torch.cat(features, axis=1)  # type: ignore[call-arg] # numpy's name
+        return made
 
 
 class Flat(Net):
@@ -268,6 +269,21 @@ class Transposed(Net):
         return relu(self.up(x))
 
 
+class Hourglass(Net):
+    """A map is halved and doubled again, and read beside what it was."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.down = nn.Conv2d(6, 8, 2, stride=2)
+        self.up = nn.ConvTranspose2d(8, 5, 2, stride=2)
+        self.last = conv(11, 4)
+
+    def body(self, x: Tensor) -> Tensor:
+        small = silu(self.down(x))
+        made: Tensor = relu(self.last(torch.cat((self.up(small), x), dim=1)))
+        return made
+
+
 @dataclass(frozen=True)
 class Case:
     """A network and the widths of its groups."""
@@ -292,6 +308,7 @@ CASES = {
     "shared": Case(Shared, {"stem": 6}),
     "headed": Case(Headed, {"stem": 6, "layer": 4, "aside": 3}),
     "padded": Case(Padded, {"stem": 6}),
+    "hourglass": Case(Hourglass, {"stem": 6, "down": 8, "up": 5, "last": 4}),
     "transposed": Case(Transposed, {"stem": 6, "up": 5}),
 }
 

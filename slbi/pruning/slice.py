@@ -1,25 +1,20 @@
 """Remove filters physically, in every tensor that shares their axis."""
 
-import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from slbi.nets.backbone import Backbone
 from slbi.nets.transfer import carried_optimizer, carry_net
 from slbi.nets.widths import Widths
+from slbi.pruning.fold import absorb, constants
 from slbi.pruning.keep import settled
 from slbi.pruning.mask import masked
 
 AnyOptimizer = TypeVar("AnyOptimizer", bound=Optimizer | None)
-
-_ROUNDING = 1e-9
-"""Share of a constant by which the pixels of a map may differ and still differ by rounding alone.
-The constants are found in float64, whose own rounding is 1e-16 an operation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,27 +36,6 @@ class Sliced(Generic[AnyOptimizer]):
     def exact(self) -> bool:
         """Whether the network computes in evaluation what the masked one does."""
         return not self.inexact
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """A module that is fed filters of a group, and the tensor that can take up a constant."""
-
-    module: str
-    group: str
-    block: int
-    absorber: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Constant:
-    """What the removed filters of a group add to the output of one reader."""
-
-    reader: _Reader
-    level: Tensor
-    """(O,), the mean over the map."""
-    even: bool
-    """Whether it is the same on every pixel of the map."""
 
 
 def slice_filters(
@@ -88,15 +62,16 @@ def slice_filters(
     """
     stays = settled(net, keep)
     whole = masked(net, keep)
-    constants = list(_constants(whole, stays.positions))
-    _absorb(whole, constants)
+    image = net.classifier.weight.new_zeros(1, net.in_channels, net.size, net.size)
+    found = list(constants(whole, net.coupling(), stays.positions, image))
+    absorb(whole, found)
     kept = {group: position.nonzero().flatten() for group, position in stays.positions.items()}
     narrow = net.hollow(Widths({group: len(indices) for group, indices in kept.items()}))
     carry_net(whole, narrow, kept)
     carried = optimizer
     if optimizer is not None:
         carried = carried_optimizer(optimizer, net, narrow, kept)
-    uneven = {constant.reader.group for constant in constants if not constant.even}
+    uneven = {constant.group for constant in found if not constant.exact}
     return Sliced(
         net=narrow,
         optimizer=carried,
@@ -104,68 +79,3 @@ def slice_filters(
         inexact=tuple(group for group in net.widths if group in uneven),
         rescued=stays.rescued,
     )
-
-
-@torch.no_grad()
-def _constants(whole: Backbone, positions: Mapping[str, Tensor]) -> Iterator[_Constant]:
-    """Yield what removed filters add to each reader of a masked network.
-
-    A removed filter does not depend on the image, so one blank image, in float64, shows what it
-    feeds to every reader, through any chain of norms, residual sums and pools.
-    """
-    probe = copy.deepcopy(whole).double().eval()
-    readers = [reader for reader in _readers(whole) if not positions[reader.group].all()]
-    for reader, x in zip(readers, _inputs(probe, readers), strict=True):
-        removed = (~positions[reader.group]).repeat_interleave(reader.block).to(x.device)
-        alone = x * removed.view(1, -1, *(1 for _ in x.shape[2:]))
-        module = probe.get_submodule(reader.module)
-        added = (module(alone) - module(torch.zeros_like(x)))[0]  # (O, H, W), or (O,)
-        added = added.reshape(len(added), -1)
-        level = added.mean(dim=1)
-        spread = (added - level[:, None]).abs().max()
-        even = bool(spread <= _ROUNDING * added.abs().max())
-        yield _Constant(reader, level, even)
-
-
-def _inputs(probe: Backbone, readers: list[_Reader]) -> list[Tensor]:
-    """Return what one blank image feeds to each reader."""
-    fed: dict[nn.Module, Tensor] = {}
-
-    def remember(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        fed[module] = inputs[0]
-
-    modules = [probe.get_submodule(reader.module) for reader in readers]
-    hooks = [module.register_forward_pre_hook(remember) for module in modules]
-    like = probe.classifier.weight
-    probe(like.new_zeros(1, probe.in_channels, probe.size, probe.size))
-    for hook in hooks:
-        hook.remove()
-    return [fed[module] for module in modules]
-
-
-def _readers(net: Backbone) -> list[_Reader]:
-    """Return everything that is fed filters: reading layers, and routes into another stream."""
-    coupling = net.coupling()
-    readers = [
-        _Reader(tie.tensor.rpartition(".")[0], group.name, tie.block, tie.absorber)
-        for group in coupling.groups
-        for tie in group.ties
-        if tie.role == "reader" and tie.absorber is not None
-    ]
-    routes = [
-        _Reader(route.buffer.rpartition(".")[0], route.source, 1, route.absorber)
-        for route in coupling.routes
-        if route.absorber is not None
-    ]
-    return readers + routes
-
-
-@torch.no_grad()
-def _absorb(whole: Backbone, constants: list[_Constant]) -> None:
-    """Add every constant to what takes it up, in place."""
-    state = whole.state_dict()
-    for constant in constants:
-        absorber = state[constant.reader.absorber]
-        # The norm subtracts its running mean.
-        sign = -1.0 if constant.reader.absorber.endswith(".running_mean") else 1.0
-        absorber += sign * constant.level.to(absorber.dtype)

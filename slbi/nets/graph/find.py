@@ -80,11 +80,9 @@ def _settle(sheet: Sheet) -> None:
             if "producer" not in held or not ("reader" in held or var in routed)
         }
         for passage in sheet.passages.values():
-            for layout in (passage.source, passage.target):
-                if not _is_whole(sheet, layout):
-                    faults |= dict.fromkeys(
-                        (run.var for run in sheet.filters.runs(layout)), _UNROUTED
-                    )
+            if not (_is_whole(sheet, passage.source) and _is_whole(sheet, passage.target)):
+                either = sheet.filters.runs((*passage.source, *passage.target))
+                faults |= dict.fromkeys((run.var for run in either), _UNROUTED)
         if not faults:
             return
         for var, reason in faults.items():

@@ -17,6 +17,9 @@ from slbi.nets.shortcut import Shortcut
 PRELU_SLOPE = 0.25
 """Slope that a new filter starts with. Source: torch.nn.PReLU."""
 
+WITHIN_GROUPS = "what one group of channels reads"
+"""Reason of the axis along which a grouped convolution reads: groups come and go whole."""
+
 _COMPUTED = "its weight is computed from other tensors"
 
 
@@ -79,6 +82,8 @@ def tied(
         walk.filters.coarsen(read, shape[1])
         made = walk.filters.scaled(read, shape[0] // groups, shape[1])
         sheet.count(owner, "groups", read, divisor=shape[1])
+        if shape[1] > 1:
+            sheet.tie(weight, 1, still(shape[1], WITHIN_GROUPS), "reader")
     sheet.tie(weight, 1 - reads, made, "producer")
     if bias is not None:
         sheet.tie(bias, 0, made, "producer")

@@ -103,8 +103,8 @@ def pick(walk: Walk, node: Node) -> Value:
     """Return an item of several values, or a part of a tensor."""
     value = walk.value(node.args[0])
     index = walk.number(node.args[1])
-    if isinstance(value, list):
-        return value[index] if isinstance(index, int | slice) else None
+    if isinstance(value, list) and isinstance(index, int | slice):
+        return value[index]
     if not isinstance(value, Laid):
         return walk.unknown(node)
     items = list(index) if isinstance(index, tuple) else [index]

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from torch import nn
 from torch.fx import Node
 
-from slbi.nets.coupling import NEUTRAL
-from slbi.nets.graph import layers, moves, views
+from slbi.nets.graph import functional, layers, moves, views
 from slbi.nets.graph.value import Laid, Length, Value, blank, still
 from slbi.nets.graph.walk import Rule, Walk, argument, label
 
@@ -18,8 +17,17 @@ _DROPS = ("stochastic_depth", "drop_path", "drop_block2d", "drop_block3d")
 Source: torchvision.ops, timm."""
 
 
+_LENGTHS = frozenset(
+    "view reshape expand split getitem new_empty new_zeros new_ones".split()  # noqa: SIM905
+)
+"""Operations whose rule knows what to make of a width among its arguments."""
+
+
 def rule_of(walk: Walk, node: Node) -> Rule | None:
-    """Return the rule of a node, or None if there is none."""
+    """Return the rule of a node, or None if there is none.
+
+    A width that is an argument of an operation which cannot follow it is fixed, in place.
+    """
     if node.op in _KINDS:
         return _KINDS[node.op]
     if node.op == "call_module":
@@ -30,6 +38,8 @@ def rule_of(walk: Walk, node: Node) -> Rule | None:
     room = getattr(node.target, "__module__", "") or "torch"
     if node.op == "call_function" and room.partition(".")[0] not in _ROOMS and name not in _DROPS:
         return None
+    if name not in _LENGTHS:
+        walk.fix_lengths(node)
     return OPERATIONS.get(name)
 
 
@@ -178,61 +188,6 @@ def _attribute(walk: Walk, node: Node) -> Value:
     return _shape(walk, node) if node.args[1] == "shape" else walk.unknown(node)
 
 
-def _layer_norm(walk: Walk, node: Node) -> Value:
-    """Tie a norm called as a function with the weights of a module."""
-    x = walk.laid(argument(node, 0, "input"))
-    count = len(walk.number(argument(node, 1, "normalized_shape")))
-    names = [
-        None if given is None else walk.sheet.named(walk.number(given))
-        for given in (argument(node, 2, "weight"), argument(node, 3, "bias"))
-    ]
-    owner = str(names[0]).rpartition(".")[0]
-    if names[0] is None or not hasattr(walk.sheet.net.get_submodule(owner), "normalized_shape"):
-        return walk.unknown(node)
-    for index, layout in enumerate(x.axes[len(x.axes) - count :]):
-        walk.filters.blend(layout, f"LayerNorm {owner} takes a mean over its filters")
-        for tensor, fill in zip(names, (1.0, 0.0), strict=True):
-            if tensor is not None:
-                walk.sheet.tie(tensor, index, layout, "norm", fill=fill)
-        walk.sheet.count(owner, "normalized_shape", layout, index=index)
-    return x
-
-
-def _linear(walk: Walk, node: Node) -> Value:
-    """Tie a linear layer or a convolution called as a function with the parameters of a module.
-
-    So are those of classes derived from torch's, which are traced into.
-    """
-    x = walk.laid(argument(node, 0, "input"))
-    weight, bias = argument(node, 1, "weight"), argument(node, 2, "bias")
-    name = walk.sheet.named(walk.number(weight))
-    groups = walk.number(argument(node, 6, "groups", 1))
-    owner = str(name).rpartition(".")[0]
-    if name is None or walk.sheet.name(owner, "bias") != walk.sheet.named(walk.number(bias)):
-        return walk.unknown(node)
-    if groups != 1 and not hasattr(walk.sheet.net.get_submodule(owner), "groups"):
-        return walk.unknown(node)
-    # A linear layer acts along the last axis, a convolution along the one before its map.
-    axis = len(x.axes) + 1 - len(walk.shape(weight))
-    made = layers.tied(walk, node, x.axes[axis], name, groups)
-    return layers.spatial(walk, node, x, axis).replaced(axis, made)
-
-
-def _batch_norm(walk: Walk, node: Node) -> Value:
-    """Tie a norm called as a function with the tensors of a module."""
-    x = walk.laid(argument(node, 0, "input"))
-    tensors = (
-        walk.sheet.named(walk.number(argument(node, index, attribute)))
-        for index, attribute in enumerate(("running_mean", "running_var", "weight", "bias"), 1)
-    )
-    for tensor in tensors:
-        if tensor is not None:
-            owner, _, attribute = tensor.rpartition(".")
-            walk.sheet.tie(tensor, 0, x.axes[1], "norm", fill=NEUTRAL.get(attribute, 0.0))
-            walk.sheet.count(owner, "num_features", x.axes[1])
-    return x
-
-
 def _pixel_shuffle(walk: Walk, node: Node) -> Value:
     factor = walk.number(argument(node, 1, "upscale_factor"))
     return moves.pixel_shuffle(walk, node, factor)
@@ -266,7 +221,9 @@ _UNARY = """
     tanhshrink hardshrink softshrink exp sqrt rsqrt abs neg square log log1p erf sin cos reciprocal
     round floor ceil sign dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout
     feature_dropout feature_alpha_dropout contiguous clone detach float double half bfloat16 cpu
-    cuda to type type_as clamp clamp_ clip clamp_min clamp_max nan_to_num requires_grad_
+    cuda to type type_as clamp clamp_ clip clamp_min clamp_max nan_to_num requires_grad_ bernoulli
+    bernoulli_ normal_ uniform_ zero_ fill_ zeros_like ones_like full_like empty_like rand_like
+    randn_like
 """
 
 _KINDS: dict[str, Rule] = {"placeholder": _input, "get_attr": _parameter, "output": _output}
@@ -284,6 +241,9 @@ OPERATIONS: dict[str, Rule] = {
     **_named("split", moves.split),
     **_named("flatten", views.flatten),
     **_named("view reshape", views.reshape),
+    **_named("view_as reshape_as", views.reshape_as),
+    **_named("expand_as", views.expand_as),
+    **_named("new_empty new_zeros new_ones", views.create),
     **_named("permute", moves.permute),
     **_named("transpose swapaxes swapdims", moves.transpose),
     **_named("squeeze", moves.squeeze),
@@ -299,9 +259,9 @@ OPERATIONS: dict[str, Rule] = {
     **_named("adaptive_avg_pool3d adaptive_max_pool3d avg_pool3d max_pool3d", _spatial(3)),
     **_named("interpolate upsample", _interpolate),
     **_named("pad", _pad),
-    **_named("layer_norm", _layer_norm),
-    **_named("batch_norm", _batch_norm),
-    **_named("linear conv1d conv2d conv3d", _linear),
+    **_named("layer_norm", functional.layer_norm),
+    **_named("batch_norm", functional.batch_norm),
+    **_named("linear conv1d conv2d conv3d", functional.linear),
     **_named("pixel_shuffle", _pixel_shuffle),
     **_named("pixel_unshuffle", _pixel_unshuffle),
     **_named("channel_shuffle", _channel_shuffle),

@@ -93,6 +93,11 @@ class Sheet:
     def count(
         self, module: str, name: str, layout: Layout, *, index: int | None = None, divisor: int = 1
     ) -> None:
-        """Write down, in place, that an attribute of a module follows the length of an axis."""
-        if hasattr(self.net.get_submodule(module), name):
+        """Write down, in place, that an attribute of a module follows the length of an axis.
+
+        An attribute that does not hold that number now means something else.
+        """
+        held = getattr(self.net.get_submodule(module), name, None)
+        number = held[index] if isinstance(held, tuple) and index is not None else held
+        if number == self.filters.length(layout) // divisor:
             self.numbers[module, name, index] = Number(module, name, index, layout, divisor)

@@ -51,4 +51,6 @@ def blank(value: Computed, reason: str = NO_FILTERS) -> Value:
         return Laid(tuple(still(length, reason) for length in value.shape))
     if isinstance(value, tuple | list):
         return [blank(part, reason) for part in value]
+    if isinstance(value, dict):
+        return [blank(part, reason) for part in value.values()]
     return None

@@ -6,8 +6,8 @@ from typing import Any
 from torch.fx import Node
 
 from slbi.nets.graph.layout import Layout, Still, repeated
-from slbi.nets.graph.value import NO_FILTERS, Laid, Length, Value, still
-from slbi.nets.graph.walk import Walk, argument
+from slbi.nets.graph.value import NO_FILTERS, Given, Laid, Length, Value, still
+from slbi.nets.graph.walk import UnfitError, Walk, argument
 
 Asked = int | Value
 """A length that a view asks for: a number in the code, or what is known of a computed one."""
@@ -33,9 +33,42 @@ def reshape(walk: Walk, node: Node) -> Value:
     An axis that holds filters may be merged with others and cut into others. Of what it is cut
     into, the one length that is not a number in the code is taken to follow the width.
     """
-    x = walk.laid(node.args[0])
+    return _viewed(walk, node, _sizes(walk, node))
+
+
+def reshape_as(walk: Walk, node: Node) -> Value:
+    """Return the axes of a view of the shape of another tensor."""
+    return _viewed(walk, node, _lengths_of(walk, argument(node, 1, "other")))
+
+
+def expand(walk: Walk, node: Node) -> Value:
+    """Return the axes with those of length 1 repeated."""
+    return _expanded(walk, node, _sizes(walk, node))
+
+
+def expand_as(walk: Walk, node: Node) -> Value:
+    """Return the axes with those of length 1 repeated to the shape of another tensor."""
+    return _expanded(walk, node, _lengths_of(walk, argument(node, 1, "other")))
+
+
+def create(walk: Walk, node: Node) -> Value:
+    """Return the axes of a new tensor: those whose lengths are asked for are laid out alike."""
     asked = _sizes(walk, node)
     made = walk.shape(node)
+    _must_fit(asked, made)
+    axes: list[Layout] = []
+    for given, length in zip(asked, made, strict=True):
+        if isinstance(given, Length) and given.exact:
+            axes.append(given.layout)
+        else:
+            axes.append(_agreed(walk, still(length), given))
+    return Laid(tuple(axes))
+
+
+def _viewed(walk: Walk, node: Node, asked: list[Asked]) -> Value:
+    x = walk.laid(node.args[0])
+    made = walk.shape(node)
+    _must_fit(asked, made)
     axes: list[Layout] = []
     for ins, outs in _segments(walk.shape(node.args[0]), made):  # type: ignore[arg-type] # a node
         layouts = [x.axes[axis] for axis in ins]
@@ -44,8 +77,7 @@ def reshape(walk: Walk, node: Node) -> Value:
     return Laid(tuple(axes))
 
 
-def expand(walk: Walk, node: Node) -> Value:
-    """Return the axes with those of length 1 repeated."""
+def _expanded(walk: Walk, node: Node, asked: list[Asked]) -> Value:
     x = walk.laid(node.args[0])
     made = walk.shape(node)
     axes = [still(length) for length in made]
@@ -54,7 +86,8 @@ def expand(walk: Walk, node: Node) -> Value:
             axes[axis] = layout
         else:
             walk.filters.fix(layout, "one filter is laid over many")
-    for axis, given in enumerate(_sizes(walk, node)):
+    _must_fit(asked, made)
+    for axis, given in enumerate(asked):
         axes[axis] = _agreed(walk, axes[axis], given)
     return Laid(tuple(axes))
 
@@ -167,6 +200,17 @@ def _sizes(walk: Walk, node: Node) -> list[Asked]:
         value = walk.value(given)
         return [*value] if isinstance(value, list) else [None for _ in walk.number(given)]
     return [part if isinstance(part, int) else walk.value(part) for part in given]
+
+
+def _lengths_of(walk: Walk, given: Given) -> list[Asked]:
+    """Return the lengths of a tensor, to be asked for."""
+    return [Length(layout, exact=True) for layout in walk.laid(given).axes]
+
+
+def _must_fit(asked: list[Asked], made: tuple[int, ...]) -> None:
+    """Do nothing, or raise where what is asked for is no shape, as in a view of another type."""
+    if len(asked) != len(made):
+        raise UnfitError(f"{len(made)} lengths were expected, got {asked}")
 
 
 def _segments(before: tuple[int, ...], after: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:

@@ -13,6 +13,9 @@ from slbi.nets.graph.value import Computed, Given, Laid, Length, Value, blank, s
 _PLAIN = (bool, int, float, str, type(None), torch.dtype, torch.device, torch.memory_format)
 """Types of values in which no filter can be."""
 
+_OTHER_NAMES = {"dim": "axis", "input": "x", "other": "x2"}
+"""Names that torch takes for numpy's sake. Source: torch/csrc/utils/python_arg_parser.cpp."""
+
 Rule = Callable[["Walk", Node], Value]
 """Returns what is known of the value of a node, and writes down what its operation ties."""
 
@@ -49,11 +52,28 @@ class Walk:
             if node.meta.get("abandoned", False):
                 continue
             rule = rule_of(self, node)
-            try:
-                value = self.unknown(node) if rule is None else rule(self, node)
-            except UnfitError:
-                value = self.unknown(node, f"{label(self, node)} is used in a way without a rule")
-            self._values[node] = value
+            self._values[node] = self.unknown(node) if rule is None else self._ruled(rule, node)
+
+    def _ruled(self, rule: Rule, node: Node) -> Value:
+        """Return what a rule says, if it can; what it has tied by then only binds more."""
+        try:
+            value = rule(self, node)
+        except (UnfitError, LookupError, TypeError):
+            fits, value = False, None
+        else:
+            fits = self._fits(value, node.meta["value"])
+        if fits:
+            return value
+        return self.unknown(node, f"{label(self, node)} is used in a way without a rule")
+
+    def _fits(self, value: Value, computed: Computed) -> bool:
+        """Tell whether a layout has the shape of what was computed."""
+        if isinstance(value, list) and isinstance(computed, tuple | list):
+            return all(map(self._fits, value, computed))
+        if not isinstance(value, Laid):
+            return True
+        lengths = tuple(self.filters.length(layout) for layout in value.axes)
+        return isinstance(computed, Tensor) and lengths == tuple(computed.shape)
 
     def value(self, given: Given) -> Value:
         """Return what is known of an argument; None for a constant."""
@@ -61,6 +81,8 @@ class Walk:
             return self._values[given]
         if isinstance(given, tuple | list):
             return [self.value(part) for part in given]
+        if isinstance(given, dict):
+            return [self.value(part) for part in given.values()]
         return None
 
     def laid(self, given: Given) -> Laid:
@@ -100,6 +122,17 @@ class Walk:
                 self.filters.fix(layout, why)
         return blank(computed, why)
 
+    def fix_lengths(self, node: Node) -> None:
+        """Fix, in place, the filters whose number is an argument of what computes tensors."""
+        if not _harmless(node.meta["value"]):
+            for fed in [*node.args, *node.kwargs.values()]:
+                for length in _lengths(self.value(fed)):
+                    self.fix_length(length)
+
+    def fix_length(self, length: Length) -> None:
+        """Fix, in place, the filters of an axis whose length enters values."""
+        self.filters.fix(length.layout, "its width enters the values")
+
     def _derived(self, node: Node) -> Value:
         """Return a number that follows from the lengths that a node is fed."""
         lengths = [
@@ -129,7 +162,7 @@ class Walk:
         for given in operands:
             value = self.value(given)
             for length in _lengths(value):
-                self.filters.fix(length.layout, "its width enters the values")
+                self.fix_length(length)
             if not isinstance(value, Laid):
                 continue
             for axis, layout in enumerate(value.axes, start=len(axes) - len(value.axes)):
@@ -153,7 +186,7 @@ def argument(node: Node, index: int, name: str, default: Given = None) -> Given:
     """Return an argument of a call, by position or by name."""
     if len(node.args) > index:
         return node.args[index]
-    return node.kwargs.get(name, default)
+    return node.kwargs.get(name, node.kwargs.get(_OTHER_NAMES.get(name, name), default))
 
 
 def _harmless(value: Computed) -> bool:

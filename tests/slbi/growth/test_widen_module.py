@@ -105,8 +105,9 @@ def test_widening_and_slicing_back_gives_the_old_pair_bit_for_bit(name: str, kin
     keep = {
         group: torch.arange(after.widths[group]) < width for group, width in found.widths.items()
     }
-    back, driver, left = slice_module(wider, carried, after, keep)
-    assert left == found
+    sliced = slice_module(wider, carried, after, keep)
+    back, driver = sliced.net, sliced.optimizer
+    assert sliced.found == found
     for key, tensor in net.state_dict().items():
         assert torch.equal(back.state_dict()[key], tensor), key
     for parameter, old in net.named_parameters():

@@ -25,23 +25,65 @@ def _sgd(net: nn.Module) -> torch.optim.SGD:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", zoo.CASES)
-def test_a_sliced_network_equals_the_masked_one(name: str, seed: int) -> None:
+def test_a_sliced_network_equals_the_silent_one(name: str, seed: int) -> None:
     net = zoo.built(name)
     found = find(net, zoo.SHAPE)
     keep = _keep(found, seed)
-    small, _, left = slice_module(net, _sgd(net), found, keep)
-    assert find(small, zoo.SHAPE) == left
-    assert all(left.widths[group] == int(mask.sum()) for group, mask in keep.items())
-    masked = zoo.logits(masked_module(net, found, keep), zoo.images())
-    for one, other in zip(zoo.logits(small, zoo.images()), masked, strict=True):
+    sliced = slice_module(net, _sgd(net), found, keep)
+    assert find(sliced.net, zoo.SHAPE) == sliced.found
+    for group, mask in keep.items():
+        assert torch.equal(sliced.kept[group], mask.nonzero().flatten())
+    assert not sliced.inexact
+    silent = zoo.logits(masked_module(net, found, keep, silent=True), zoo.images())
+    for one, other in zip(zoo.logits(sliced.net, zoo.images()), silent, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("name", zoo.CASES)
+def test_what_removed_filters_emit_is_taken_up(name: str, seed: int) -> None:
+    net = zoo.built(name)
+    found = find(net, zoo.SHAPE)
+    keep = _keep(found, seed)
+    sliced = slice_module(net, _sgd(net), found, keep, shape=zoo.SHAPE)
+    masked = zoo.logits(masked_module(net, found, keep), zoo.images())
+    change = max(
+        float((one - other).abs().max())
+        for one, other in zip(zoo.logits(sliced.net, zoo.images()), masked, strict=True)
+    )
+    assert change <= 1e-12 or sliced.inexact
+
+
+@torch.no_grad()
+def test_what_is_not_taken_up_is_missed() -> None:
+    net = zoo.built("flat")
+    net.get_parameter("norm.bias").fill_(1.0)
+    found = find(net, zoo.SHAPE)
+    keep = {"stem": torch.tensor([1, 1, 0, 1, 1, 1]).bool()}
+    x = zoo.images()
+    masked = masked_module(net, found, keep)(x)
+    taken = slice_module(net, _sgd(net), found, keep, shape=zoo.SHAPE)
+    dropped = slice_module(net, _sgd(net), found, keep)
+    torch.testing.assert_close(taken.net(x), masked, rtol=0, atol=1e-12)
+    assert not taken.inexact
+    assert (dropped.net(x) - masked).abs().max() > 1e-3
+
+
+def test_a_reader_that_pads_its_map_makes_its_group_inexact() -> None:
+    net = zoo.built("residual")
+    net.get_parameter("norm.bias").data.fill_(1.0)
+    found = find(net, zoo.SHAPE)
+    keep = {"stem": torch.tensor([1, 1, 0, 1, 1, 1]).bool()}
+    assert slice_module(net, _sgd(net), found, keep, shape=zoo.SHAPE).inexact == ("stem",)
 
 
 def test_a_stream_keeps_what_a_table_adds_to_it() -> None:
     net = backbones.build("resnet20", in_channels=3, size=8, classes=5, dtype=torch.float64).eval()
     found = find(net, (3, 8, 8))
     keep = _keep(found, 0)
-    small, _, left = slice_module(net, _sgd(net), found, keep)
+    sliced = slice_module(net, _sgd(net), found, keep)
+    small, left = sliced.net, sliced.found
     route = found.coupling.routes[0]
     fed = torch.cat([keep[route.source], torch.zeros(16, dtype=torch.bool)])
     assert left.widths[route.target] == int((keep[route.target] | fed).sum())
@@ -50,7 +92,9 @@ def test_a_stream_keeps_what_a_table_adds_to_it() -> None:
     second = found.coupling.routes[1]
     later = torch.cat([kept[second.source], torch.zeros(32, dtype=torch.bool)])
     kept[second.target] |= later
-    torch.testing.assert_close(small(x), masked_module(net, found, kept)(x), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        small(x), masked_module(net, found, kept, silent=True)(x), rtol=0, atol=1e-12
+    )
 
 
 def test_state_travels_with_the_filters() -> None:
@@ -60,8 +104,9 @@ def test_state_travels_with_the_filters() -> None:
     optimizer.step()
     found = find(net, zoo.SHAPE)
     keep = {"stem": torch.tensor([1, 0, 1, 0, 0, 1]).bool()}
-    small, carried, _ = slice_module(net, optimizer, found, keep)
-    momentum = carried.state[small.get_parameter("layers.1.weight")]["momentum_buffer"]
+    sliced = slice_module(net, optimizer, found, keep)
+    weight = sliced.net.get_parameter("layers.1.weight")
+    momentum = sliced.optimizer.state[weight]["momentum_buffer"]
     old = optimizer.state[net.get_parameter("layers.1.weight")]["momentum_buffer"]
     assert torch.equal(momentum, old[:, [0, 2, 5, 6, 7, 8, 9]])
 

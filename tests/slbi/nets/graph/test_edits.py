@@ -155,10 +155,9 @@ class _Editor:
             keep[group] = torch.rand(width, generator=self.generator) > 0.3
             keep[group][self.drawn.randrange(width)] = True
         self.net.eval()
-        masked = masked_module(self.net, self.found, keep)(zoo.images())
-        self.net, self.optimizer, self.found = slice_module(
-            self.net, self.optimizer, self.found, keep
-        )
+        masked = masked_module(self.net, self.found, keep, silent=True)(zoo.images())
+        sliced = slice_module(self.net, self.optimizer, self.found, keep)
+        self.net, self.optimizer, self.found = sliced.net, sliced.optimizer, sliced.found
         torch.testing.assert_close(self.logits(), masked, rtol=1e-11, atol=1e-12)
 
     def reload(self) -> None:
