@@ -65,7 +65,7 @@ class _Constant:
 
 
 def slice_filters(
-    net: Backbone, optimizer: AnyOptimizer, keep: Mapping[str, Tensor]
+    net: Backbone, optimizer: AnyOptimizer, keep: Mapping[str, Tensor], *, bias: bool = True
 ) -> Sliced[AnyOptimizer]:
     """Return the network without the filters that are not kept, and its optimizer.
 
@@ -79,6 +79,7 @@ def slice_filters(
         net: the network.
         optimizer: drives parameters of `net`, or None. Its state travels with the filters.
         keep: group -> (O,) bool; a group that is not named is kept whole.
+        bias: a removed filter's own bias goes with it; else what it makes of zero is taken up too.
 
     Raises:
         ValueError: an unknown group, a mask that is not (O,) bool, or a parameter of the optimizer
@@ -87,7 +88,7 @@ def slice_filters(
     Source: docs/method.md, "Slice".
     """
     stays = settled(net, keep)
-    whole = masked(net, keep)
+    whole = masked(net, keep, bias=bias)
     constants = list(_constants(whole, stays.positions))
     _absorb(whole, constants)
     kept = {group: position.nonzero().flatten() for group, position in stays.positions.items()}

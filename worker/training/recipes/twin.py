@@ -13,7 +13,8 @@ from slbi.nets.backbone import Backbone
 from slbi.nets.coupling import FilterGroup
 from slbi.optim.optimizer import SLBI
 from slbi.optim.scale import auto_mu
-from slbi.optim.shrink import Structure, group_norms
+from slbi.optim.shrink import Scaling, Structure, group_norms, group_threshold
+from slbi.optim.update import MAX_REMAINDER
 from slbi.structure.path import LayerRecord
 from worker.training.config import OptimConfig
 from worker.training.plans import TwinConfig
@@ -34,7 +35,16 @@ class Coupled:
     weight: Parameter
     structure: Structure
     threshold: float
-    """Norm of Z, or size of an entry, above which a filter or weight enters."""
+    """What the optimizer is given: norm of Z, or size of an entry, above which a filter or weight
+    enters, before `scaling`."""
+    scaling: Scaling = "none"
+
+    @property
+    def passed(self) -> float:
+        """Return the norm of Z, or the size of an entry, that must be passed."""
+        if self.structure == "element":
+            return self.threshold
+        return group_threshold(self.weight, self.structure, self.threshold, self.scaling)
 
     def sizes(self) -> Tensor:
         """Return the norms of its filters, (O,), or the sizes of its weights, one row of all."""
@@ -44,7 +54,14 @@ class Coupled:
         return group_norms(weight, self.structure).flatten()
 
 
-def couple(net: Backbone, config: OptimConfig, *, steps: int, twin: TwinConfig = GROWN) -> SLBI:
+def couple(
+    net: Backbone,
+    config: OptimConfig,
+    *,
+    steps: int,
+    twin: TwinConfig = GROWN,
+    rate: float | None = None,
+) -> SLBI:
     """Return the optimizer of a fresh network. Biases and norms never have a twin.
 
     Args:
@@ -52,6 +69,7 @@ def couple(net: Backbone, config: OptimConfig, *, steps: int, twin: TwinConfig =
         config: the settings of the optimizer.
         steps: within which a filter may enter; mu = "auto" is solved for them.
         twin: which weights have a twin.
+        rate: mean learning rate of these steps; None: that of `config`.
     """
     coupled = _coupled(net, twin)
     groups: dict[tuple[str, float], list[Parameter]] = {}
@@ -63,11 +81,16 @@ def couple(net: Backbone, config: OptimConfig, *, steps: int, twin: TwinConfig =
         {"params": weights, "structure": structure, "threshold": threshold}
         for (structure, threshold), weights in groups.items()
     ]
+    mu = config.mu
+    if mu == "auto":
+        # Of the normalised variant Z moves by the share rho / kappa of what it moves by else.
+        share = MAX_REMAINDER / config.kappa if twin.normalised else 1.0
+        mu = solve_mu(coupled, share * (config.learning_rate if rate is None else rate), steps)
     return SLBI(
         [*told, {"params": rest, "structure": None}],
         lr=config.learning_rate,
         kappa=config.kappa,
-        mu=solve_mu(coupled, config.learning_rate, steps) if config.mu == "auto" else config.mu,
+        mu=mu,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         nesterov=config.nesterov,
@@ -112,12 +135,13 @@ def solve_mu(coupled: Sequence[Coupled], learning_rate: float, steps: int) -> fl
     Args:
         coupled: the weights with a twin, with their initial values; n is the mean of their filters'
             norms, or of the sizes of their entries, each in units of its threshold.
-        learning_rate: of the round.
+        learning_rate: of the round, its mean under a schedule; where Z moves by a share of it only,
+            that share.
         steps: of the round.
 
     Source: docs/method.md, "Scale".
     """
-    sizes = torch.cat([each.sizes() / each.threshold for each in coupled])
+    sizes = torch.cat([each.sizes() / each.passed for each in coupled])
     return auto_mu(learning_rate, math.ceil(ENTRY * steps), float(sizes.mean()))
 
 
@@ -146,7 +170,13 @@ def _enters_as_filters(group: FilterGroup, twin: TwinConfig) -> bool:
 
 def _scaled(name: str, weight: Parameter, structure: Structure, twin: TwinConfig) -> Coupled:
     """Return a weight and its own threshold."""
-    unscaled = Coupled(name=name, weight=weight, structure=structure, threshold=twin.threshold)
+    unscaled = Coupled(
+        name=name,
+        weight=weight,
+        structure=structure,
+        threshold=twin.threshold,
+        scaling="fan" if twin.scaling == "fan" else "none",
+    )
     if twin.scaling != "initial":
         return unscaled
     size = float(unscaled.sizes().square().mean().sqrt())
