@@ -15,6 +15,8 @@ class Hold:
 
     Raises:
         ValueError: no parameter of that name, or a mask that is not bool or does not broadcast.
+
+    Source: docs/method.md, "Prune".
     """
 
     def __init__(self, net: nn.Module, masks: Mapping[str, Tensor]) -> None:

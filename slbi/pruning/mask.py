@@ -12,7 +12,9 @@ from slbi.pruning.keep import settled
 
 
 @torch.no_grad()
-def masked(net: Backbone, keep: Mapping[str, Tensor], *, silent: bool = False) -> Backbone:
+def masked(
+    net: Backbone, keep: Mapping[str, Tensor], *, silent: bool = False, bias: bool = True
+) -> Backbone:
     """Return the network with the rows of filters that are not kept zero in every producer.
 
     Such a filter still emits a constant, the shift of its norm, unless `silent`. A group of which
@@ -23,6 +25,7 @@ def masked(net: Backbone, keep: Mapping[str, Tensor], *, silent: bool = False) -
         net: the network.
         keep: group -> (O,) bool; a group that is not named is kept whole.
         silent: set scale and shift of those filters in their norms to zero too.
+        bias: set their biases to zero too.
 
     Raises:
         ValueError: an unknown group, or a mask that is not (O,) bool.
@@ -33,18 +36,22 @@ def masked(net: Backbone, keep: Mapping[str, Tensor], *, silent: bool = False) -
     result = net.hollow(net.widths)
     carry_net(net, result, {group: torch.arange(width) for group, width in net.widths.items()})
     for group in net.coupling().groups:
-        for name in _rows(group, silent=silent):
+        for name in _rows(net, group, silent=silent, bias=bias):
             parameter = result.get_parameter(name)
             parameter[~selected[group.name].to(parameter.device)] = 0.0
     return result
 
 
-def filter_masks(net: Backbone, keep: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def filter_masks(
+    net: Backbone, keep: Mapping[str, Tensor], *, silent: bool = True
+) -> dict[str, Tensor]:
     """Return what must stay zero so that filters which are not kept stay silent.
 
     Args:
         net: the network.
         keep: group -> (O,) bool; a group that is not named is free.
+        silent: False masks the weights alone; a filter then emits what biases and norms make of
+            zero.
 
     Returns:
         Parameter -> bool, (O, 1, ...), True where it is free, for every parameter with a row a
@@ -53,21 +60,25 @@ def filter_masks(net: Backbone, keep: Mapping[str, Tensor]) -> dict[str, Tensor]
 
     Raises:
         ValueError: an unknown group, or a mask that is not (O,) bool.
+
+    Source: docs/method.md, "Prune".
     """
     selected = settled(net, keep).selected
     masks = {}
     for group in net.coupling().groups:
         if group.name in keep:
-            for name in _rows(group, silent=True):
+            for name in _rows(net, group, silent=silent, bias=silent):
                 parameter = net.get_parameter(name)
                 shape = (-1, *(1 for _ in parameter.shape[1:]))
                 masks[name] = selected[group.name].view(shape).clone()
     return masks
 
 
-def _rows(group: FilterGroup, *, silent: bool) -> tuple[str, ...]:
+def _rows(net: Backbone, group: FilterGroup, *, silent: bool, bias: bool) -> tuple[str, ...]:
     """Return the parameters whose rows a mask sets to zero."""
+    producers = group.tensors("producer")
+    rows = tuple(name for name in producers if bias or net.get_parameter(name).ndim > 1)
     if not silent:
-        return group.tensors("producer")
+        return rows
     affine = (name for name in group.tensors("norm") if name.endswith((".weight", ".bias")))
-    return (*group.tensors("producer"), *affine)
+    return (*rows, *affine)

@@ -18,7 +18,10 @@ norm alone."""
 
 
 def filter_norms(net: Backbone) -> dict[str, Tensor]:
-    """Return group -> (O,) norm of every filter over all weights that make it."""
+    """Return group -> (O,) norm of every filter over all weights that make it.
+
+    Source: docs/method.md, "Prune".
+    """
     norms = {}
     for group in net.coupling().groups:
         weights = [net.get_parameter(name).detach() for name in group.tensors("producer")]
@@ -65,6 +68,8 @@ def rank_together(
 
     Raises:
         ValueError: as `rank`, for a group that the message names.
+
+    Source: docs/method.md, "Prune".
     """
     missing = [group for group in norms if group not in entries]
     if order != "norm" and missing:
@@ -99,6 +104,8 @@ def by_budget(
 
     Raises:
         ValueError: even one filter a group is too many; says how much that is.
+
+    Source: docs/method.md, "Prune".
     """
     entries = [
         (float(value), group, index)

@@ -39,7 +39,7 @@ class Sliced(Generic[AnyOptimizer]):
 
 
 def slice_filters(
-    net: Backbone, optimizer: AnyOptimizer, keep: Mapping[str, Tensor]
+    net: Backbone, optimizer: AnyOptimizer, keep: Mapping[str, Tensor], *, bias: bool = True
 ) -> Sliced[AnyOptimizer]:
     """Return the network without the filters that are not kept, and its optimizer.
 
@@ -53,6 +53,7 @@ def slice_filters(
         net: the network.
         optimizer: drives parameters of `net`, or None. Its state travels with the filters.
         keep: group -> (O,) bool; a group that is not named is kept whole.
+        bias: a removed filter's own bias goes with it; else what it makes of zero is taken up too.
 
     Raises:
         ValueError: an unknown group, a mask that is not (O,) bool, or a parameter of the optimizer
@@ -61,7 +62,7 @@ def slice_filters(
     Source: docs/method.md, "Slice".
     """
     stays = settled(net, keep)
-    whole = masked(net, keep)
+    whole = masked(net, keep, bias=bias)
     image = net.classifier.weight.new_zeros(1, net.in_channels, net.size, net.size)
     found = list(constants(whole, net.coupling(), stays.positions, image))
     absorb(whole, found)

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from slbi.optim.optimizer import SLBI
+from slbi.optim.shrink import Structure
 from slbi.structure.support import w_star
 
 
 @contextmanager
-def on_support(optimizer: SLBI) -> Iterator[None]:
+def on_support(optimizer: SLBI, structure: Structure | None = None) -> Iterator[None]:
     """Let every weight that has a twin be W on its support; at the end each is what it was.
 
     Biases and norms stay as they are: a filter outside of the support still emits what they make of
@@ -19,12 +20,13 @@ def on_support(optimizer: SLBI) -> Iterator[None]:
 
     Args:
         optimizer: drives the network; it must not step meanwhile.
+        structure: of the twins that count, the weights of others stay as they are; None: of all.
 
     Source: docs/method.md, "Support".
     """
     weights: dict[Tensor, Tensor] = {}
     for group in optimizer.param_groups:
-        if group["structure"] is not None:
+        if group["structure"] is not None and structure in {None, group["structure"]}:
             for weight in group["params"]:
                 weights[weight] = w_star(weight, optimizer.gamma(weight), group["structure"])
     _exchange(weights)

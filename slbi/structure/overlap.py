@@ -1,5 +1,6 @@
 """How alike two supports are."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -17,6 +18,8 @@ def overlap(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
 
     Raises:
         ValueError: other layers or shapes, or none at all.
+
+    Source: docs/method.md, "Tickets".
     """
     if first.keys() != second.keys() or not first:
         raise ValueError(
@@ -25,7 +28,7 @@ def overlap(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
         )
     shares = []
     for name, one in first.items():
-        other = second[name]
+        other = second[name].to(one.device)
         if one.shape != other.shape:
             raise ValueError(
                 f"supports of {name!r} must have one shape, got {tuple(one.shape)} "
@@ -33,4 +36,4 @@ def overlap(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
             )
         union = torch.count_nonzero(one | other)
         shares.append(float(torch.count_nonzero(one & other) / union.clamp(min=1)))
-    return sum(shares) / len(shares)
+    return math.fsum(shares) / len(shares)  # the same in whatever order the layers come

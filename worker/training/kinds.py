@@ -14,6 +14,7 @@ from worker.training.plans import (
     VisualiseConfig,
     WeightsConfig,
 )
+from worker.training.ranges import one_of
 from worker.training.recipes.conduct import Surroundings
 from worker.training.recipes.grow import grow
 from worker.training.recipes.prune import prune
@@ -68,9 +69,9 @@ def configured(kind: str, settings: Mapping[str, Any]) -> Any:  # noqa: ANN401 -
         settings: field of the config -> value; of a section, whatever differs from its defaults.
 
     Raises:
-        ValueError: a field does not exist, or a value does not suit it.
+        ValueError: there is no such kind or field, or a value does not suit it.
     """
-    found = KINDS[kind]
+    found = known_kind(kind)
     sections = found.sections()
     check_names(
         "a field of the config", settings, [f.name for f in dataclasses.fields(found.config)]
@@ -80,10 +81,22 @@ def configured(kind: str, settings: Mapping[str, Any]) -> Any:  # noqa: ANN401 -
         if name not in sections or dataclasses.is_dataclass(value):
             parts[name] = value
             continue
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{name} must be set field by field, got {value!r}")  # noqa: TRY004 - a setting is wrong, not the call
         fields = [each.name for each in dataclasses.fields(sections[name])]
         check_names(f"a field of {name}", value, fields)
         parts[name] = _made(name, sections[name], {**found.default(name), **value})
     return _made("the config", found.config, parts)
+
+
+def known_kind(kind: str) -> Kind:
+    """Return a kind by its name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    one_of("kind", kind, KINDS)
+    return KINDS[kind]
 
 
 def run(config: Any, around: Surroundings) -> Result:  # noqa: ANN401 - each kind has its own

@@ -33,7 +33,8 @@ class TwinConfig:
     """What the threshold is multiplied with. none: 1. fan: the root of a filter's weights. initial:
     the mean norm with which a layer's filters begin, or the root mean square of its weights."""
     normalised: bool = False
-    """The normalised variant; it needs structure element."""
+    """The normalised variant; it needs structure element. Its Z moves by a hundredth at most of
+    what it moves by else, so that 0.01 of a threshold is what the whole is else."""
 
     def __post_init__(self) -> None:
         one_of("twin structure", self.structure, STRUCTURES)
@@ -84,7 +85,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _check_widths(self.widths)
-        _needs_epochs(self.train)
+        _needs_epochs("train", self.train)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +107,7 @@ class WeightsConfig:
 
     def __post_init__(self) -> None:
         _check_widths(self.widths)
-        _needs_epochs(self.train)
+        _needs_epochs("train", self.train)
         if self.twin.structure != "element":
             raise ValueError(
                 f"twin structure must be 'element' for weights, got {self.twin.structure!r}"
@@ -162,8 +163,8 @@ class TicketConfig:
 
     def __post_init__(self) -> None:
         _check_widths(self.widths)
-        _needs_epochs(self.train)
-        _needs_epochs(self.retrain)
+        _needs_epochs("train", self.train)
+        _needs_epochs("retrain", self.retrain)
         if self.mask.epoch != "auto" and self.mask.epoch > self.train.epochs:
             raise ValueError(
                 f"mask epoch must be at most the {self.train.epochs} epochs of train, "
@@ -211,9 +212,11 @@ class PruningConfig:
 
     def __post_init__(self) -> None:
         one_of("pruning order", self.order, ORDERS)
-        percents = self.percent if isinstance(self.percent, Mapping) else {"": self.percent}
-        for name, percent in percents.items():
-            if percent is not None:
+        if self.percent is not None:
+            table = self.percent if isinstance(self.percent, Mapping) else {"": self.percent}
+            if not table:
+                raise ValueError("percent must name one group or weight or more, got none")
+            for name, percent in table.items():
                 within(f"percent{name and '.' + name}", percent, 0, 100)
         for name in ("max_macs", "max_params"):
             cap: int | None = getattr(self, name)
@@ -278,11 +281,12 @@ class VisualiseConfig:
 
 
 def _check_widths(widths: int | Mapping[str, int] | None) -> None:
+    if widths is None:
+        return
     table = widths if isinstance(widths, Mapping) else {"": widths}
     for group, width in table.items():
-        if width is not None:
-            whole(f"widths{group and '.' + group}", width, 1, 4096)
+        whole(f"widths{group and '.' + group}", width, 1, 4096)
 
 
-def _needs_epochs(training: TrainingConfig) -> None:
-    whole("epochs", training.epochs, 1)
+def _needs_epochs(section: str, training: TrainingConfig) -> None:
+    whole(f"epochs of {section}", training.epochs, 1)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from worker.training.data.sources import FOLDER_DEFAULTS, SOURCES, Defaults
-from worker.training.kinds import KINDS, check_names, configured
+from worker.training.kinds import check_names, configured, known_kind
 
 
 def suiting(dataset: str, kind: str) -> Defaults:
@@ -29,10 +29,11 @@ def suited(dataset: str, backbone: str, settings: Mapping[str, Any], kind: str =
         kind: of the run.
 
     Raises:
-        ValueError: a section or field does not exist, or a value is out of its range.
+        ValueError: a kind, section or field does not exist, or a value is out of its range.
     """
-    sections = KINDS[kind].sections()
-    known = [field.name for field in dataclasses.fields(KINDS[kind].config)]
+    sections = known_kind(kind).sections()
+    fields = [field.name for field in dataclasses.fields(known_kind(kind).config)]
+    known = [name for name in fields if name != "backbone"]  # which has an argument of its own
     check_names("a section of the config", settings, known)
     merged: dict[str, Any] = {**settings, "backbone": backbone}
     suits = suiting(dataset, kind)

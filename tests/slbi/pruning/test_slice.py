@@ -222,3 +222,15 @@ def test_slicing_what_widening_added_gives_the_old_network_back(trained: Trained
         if not name.endswith(("running_mean", ".bias")):
             assert torch.equal(sliced.net.state_dict()[name], tensor), name
     assert _difference(sliced.net, net, images) <= 1e-12
+
+
+def test_a_bias_that_stays_is_taken_up_by_what_reads_it(trained: Trained) -> None:
+    net, _, images = trained("lenet5")
+    keep = {"conv3": torch.arange(120) % 7 > 0, "fc1": torch.arange(84) % 5 > 0}
+    with torch.no_grad():
+        net.get_parameter("conv3.bias").fill_(0.3)
+    sliced = slice_filters(net, None, keep, bias=False)
+    whole = masked(net, keep, bias=False)
+    assert sliced.exact
+    torch.testing.assert_close(sliced.net(images), whole(images), rtol=0, atol=1e-12)
+    assert not torch.allclose(whole(images), masked(net, keep)(images))

@@ -120,9 +120,15 @@ class Family:
         """
         return self.cut(run, everywhere(run.net)).net
 
-    def sliced(self, run: Run, support: Support) -> Cut:
-        """Return the run's network without its unselected filters; a group keeps one at least."""
-        cut = slice_filters(run.net, None, support)
+    def sliced(self, run: Run, support: Support, *, bias: bool = True) -> Cut:
+        """Return the run's network without its unselected filters; a group keeps one at least.
+
+        Args:
+            run: as it stands.
+            support: group -> (O,) bool, what stays.
+            bias: the bias of a filter goes with it; else its readers take up what it emits.
+        """
+        cut = slice_filters(run.net, None, support, bias=bias)
         run.compute.place(cut.net)
         kept = {
             group: torch.zeros(width, dtype=torch.bool).index_fill(0, cut.kept[group].cpu(), 1)

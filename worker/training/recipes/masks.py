@@ -4,33 +4,51 @@ import torch
 from torch import Tensor
 
 from slbi.pruning.hold import Hold
+from slbi.pruning.keep import settled
 from slbi.pruning.mask import filter_masks
 from worker.training.recipes.run import Run, Support
 
 
-def support_masks(run: Run, selected: Support) -> dict[str, Tensor]:
-    """Return parameter -> what may differ from zero, by the support of every layer.
-
-    A filter outside of it is silent: its bias, and scale and shift of its norm, are masked too. A
-    layer of which nothing is selected keeps what is largest.
+def lasting(run: Run, selected: Support) -> Support:
+    """Return what stays of every layer: its support, or what is largest where that is empty.
 
     Args:
         run: whose network and layers.
         selected: as `Run.selected` gives it.
     """
-    filters, masks = {}, {}
-    for layer in run.layers:
-        support = selected[layer.name]
-        if layer.structure == "filter":
-            filters[layer.name] = support
-        else:
-            masks[layer.name] = _some(support, run.net.get_parameter(layer.name))
-    return {**filter_masks(run.net, filters), **masks}
+    filters = settled(run.net, filters_of(run, selected)).selected
+    return {
+        layer.name: filters[layer.name]
+        if layer.structure == "filter"
+        else _some(selected[layer.name], run.net.get_parameter(layer.name))
+        for layer in run.layers
+    }
+
+
+def support_masks(run: Run, support: Support) -> dict[str, Tensor]:
+    """Return parameter -> what may differ from zero, by what stays of every layer.
+
+    A filter outside of it is silent: its bias, and scale and shift of its norm, are masked too.
+
+    Args:
+        run: whose network and layers.
+        support: as `lasting` gives it.
+    """
+    single = {
+        layer.name: support[layer.name] for layer in run.layers if layer.structure == "element"
+    }
+    return {**filter_masks(run.net, filters_of(run, support)), **single}
+
+
+def filters_of(run: Run, support: Support) -> dict[str, Tensor]:
+    """Return the part of a support that is of layers of filters."""
+    return {layer.name: support[layer.name] for layer in run.layers if layer.structure == "filter"}
 
 
 def impose(run: Run, masks: dict[str, Tensor]) -> None:
-    """Put the network of a run under masks from now on, in place."""
-    run.masks = masks
+    """Put the network of a run under masks from now on, in place; they are copied."""
+    # What a run remembers may be the same tensors, and a state cannot hold one tensor twice.
+    run.masks = {name: mask.clone() for name, mask in masks.items()}
     Hold(run.net, masks).apply()
 
 
@@ -38,6 +56,6 @@ def _some(support: Tensor, weight: Tensor) -> Tensor:
     """Return the support, or the largest entry of the weight where it is empty."""
     if bool(support.any()):
         return support
-    only = torch.zeros_like(support)
-    only.view(-1)[weight.detach().abs().flatten().argmax()] = True
-    return only
+    only = torch.zeros(support.numel(), dtype=torch.bool, device=support.device)
+    only[weight.detach().abs().flatten().argmax()] = True
+    return only.view(support.shape)

@@ -8,7 +8,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from slbi.nets.backbone import Backbone
 from slbi.pruning.by_order import kept_by_order
 from slbi.pruning.mask import filter_masks
 from slbi.pruning.rank import Order, by_budget, filter_norms, rank, rank_together
@@ -124,12 +123,14 @@ def _prune(config: PruneConfig, run: Run, family: Family) -> None:
         return
     _find(run, {"source": run.validate(run.net)})
     keep = dict(recall_support(run))
-    entries = remembered(run, "entries")
-    filters = (filter_masks if config.pruning.bias else _weight_masks)(run.net, keep)
-    impose(run, {**entries, **filters})
+    entries, bias = remembered(run, "entries"), config.pruning.bias
+    masks = filter_masks(run.net, keep, silent=bias)
+    for name, mask in entries.items():  # a weight may lose rows and single entries
+        masks[name] = masks[name] & mask if name in masks else mask
+    impose(run, masks)
     kept = None
     if config.pruning.slice:
-        cut = family.sliced(run, keep)
+        cut = family.sliced(run, keep, bias=bias)
         run.net, kept = cut.net, cut.kept
         remember_support(run, kept)
         # Their columns went with the filters; what was pruned singly is exactly zero.
@@ -142,19 +143,14 @@ def _prune(config: PruneConfig, run: Run, family: Family) -> None:
     run.optimizer = plain(run.net, config.optim)
 
 
-def _weight_masks(net: Backbone, keep: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the masks of the weights that make filters, and of nothing else."""
-    masks = filter_masks(net, keep)
-    return {name: mask for name, mask in masks.items() if net.get_parameter(name).ndim > 1}
-
-
 def _find(run: Run, accuracy: Mapping[str, float]) -> None:
     """Tell a validation accuracy beside those told before."""
     run.notes["accuracy"] = {**run.notes.get("accuracy", {}), **accuracy}
     params, macs = run.net.cost()
+    support, entries = recall_support(run), remembered(run, "entries")
+    stays = [(layer.name, support[layer.name]) for layer in run.layers] + sorted(entries.items())
     layers = [
-        {"layer": name, "total": stays.numel(), "kept": int(stays.sum())}
-        for name, stays in {**recall_support(run), **remembered(run, "entries")}.items()
+        {"layer": name, "total": left.numel(), "kept": int(left.sum())} for name, left in stays
     ]
     told = {"accuracy": run.notes["accuracy"], "params": params, "macs": macs, "layers": layers}
     run.recorder.findings(told)

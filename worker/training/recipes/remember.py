@@ -12,7 +12,7 @@ def remember(run: Run, name: str) -> None:
 
 
 def remembered(run: Run, name: str) -> dict[str, Tensor]:
-    """Return what `remember` kept under a name; nothing if it never did."""
+    """Return what `remember` kept under a name, in any order; nothing if it never did."""
     start = f"{name}/"
     return {
         key.removeprefix(start): tensor

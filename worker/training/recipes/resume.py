@@ -1,5 +1,6 @@
 """A run as a checkpoint, and back: the restored run goes on bit for bit as the other would have."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -97,7 +98,7 @@ def restore(run: Run, state: State, *, config: Mapping[str, Any], output: Path) 
         StateError: the state is of another config, other data or another network.
     """
     about = state.about
-    _check("config", about["config"], config)
+    _check("config", _as_json(about["config"]), _as_json(config))
     _check("data", about["data"], _fingerprint(run.data))
     net = net_like(run.net, about["widths"], state.below("net"))
     run.optimizer = optimizer_like(about["optimizer"], state.below("optimizer"), net)
@@ -141,6 +142,11 @@ def _fingerprint(data: Data) -> list[int]:
     return fingerprint(
         tensor for part in (data.train, data.validation) for tensor in (part.images, part.labels)
     )
+
+
+def _as_json(config: Mapping[str, Any]) -> object:
+    """Return a config as it comes back from a file: JSON makes lists of tuples."""
+    return json.loads(json.dumps(config))
 
 
 def _check(what: str, then: object, now: object) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
+from slbi.structure.order import NEVER
 from worker.training import backbones
 from worker.training.checkpoint import CheckpointError, described, load
 from worker.training.data.load import Data
@@ -29,8 +30,12 @@ class Started:
 def start_from(source: Source, backbone: str, data: Data) -> Started:
     """Return the network of a source, on the CPU.
 
+    The entry order is that of its own description, and beside it that of the run's file: of single
+    weights, and of groups that the description leaves out. A group whose weights entered singly
+    entered with the first of them.
+
     Raises:
-        CheckpointError: the file is no network of this backbone.
+        CheckpointError: a file is no network of this backbone, or no entry order.
         ValueError: it does not take the images of the data set, or tells other classes apart.
     """
     if described(source.checkpoint):
@@ -45,26 +50,51 @@ def start_from(source: Source, backbone: str, data: Data) -> Started:
     theirs = (net.in_channels, net.size, net.classes)
     if ours != theirs:
         raise ValueError(
-            "the source must suit the data set, whose images have "
+            f"the source must suit the data set {data.name!r}, whose images have "
             f"{ours[0]} channels, {ours[1]} px and {ours[2]} classes; it takes {theirs[0]} "
             f"channels and {theirs[1]} px and tells {theirs[2]} classes apart"
         )
     if source.order is not None:
-        orders = load_file(source.order)
-        known = set(net.widths) | {name for name, _ in net.named_parameters()}
-        entry |= {name: order.to(torch.int64) for name, order in orders.items() if name in known}
-    return Started(net=net, entry=_fitting(net, entry))
+        # The file is of the run; a sliced member's own description knows which filters are left.
+        entry = _fitting(net, _orders(source.order)) | entry
+    return Started(net=net, entry=_first_weights(net, entry) | entry)
+
+
+def _orders(path: Path) -> dict[str, Tensor]:
+    """Return what a file of entry orders holds, int64.
+
+    Raises:
+        CheckpointError: it is no safetensors file.
+    """
+    try:
+        return {name: epochs.to(torch.int64) for name, epochs in load_file(path).items()}
+    except SafetensorError as error:
+        raise CheckpointError(f"{path.name} must be a safetensors file: {error}") from error
 
 
 def _fitting(net: Backbone, entry: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the entries of the shape of their group or weight: others are of a wider network."""
-    weights = dict(net.named_parameters())
+    shapes = {name: tuple(weight.shape) for name, weight in net.named_parameters()}
+    shapes |= {group: (width,) for group, width in net.widths.items()}
     return {
-        name: epochs
-        for name, epochs in entry.items()
-        if tuple(epochs.shape)
-        == ((net.widths[name],) if name in net.widths else tuple(weights[name].shape))
+        name: epochs for name, epochs in entry.items() if tuple(epochs.shape) == shapes.get(name)
     }
+
+
+def _first_weights(net: Backbone, entry: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return for groups whose weights have entries the first of each filter's, (O,).
+
+    Source: docs/method.md, "Growth": a filter is selected with the first of its entries.
+    """
+    found = {}
+    for group in net.coupling().groups:
+        single = [entry[name].flatten(1) for name in group.tensors("producer") if name in entry]
+        if single:
+            epochs = torch.cat(single, dim=1)  # (O, entries)
+            late = torch.iinfo(epochs.dtype).max
+            first = epochs.masked_fill(epochs == NEVER, late).amin(dim=1)
+            found[group.name] = first.masked_fill(first == late, NEVER)
+    return found
 
 
 def _bare(path: Path, backbone: str, size: int) -> Backbone:
@@ -79,7 +109,7 @@ def _bare(path: Path, backbone: str, size: int) -> Backbone:
     widths = {}
     for group in like.coupling().groups:
         name = group.tensors("producer")[0]
-        if name not in shapes:
+        if not shapes.get(name):
             raise CheckpointError(f"a {backbone} must hold a tensor {name!r}, the file does not")
         widths[group.name] = shapes[name][0]
     first, last = like.sketch()[0].name, like.sketch()[-1].name

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Literal, cast
 
+import torch
+
 from slbi.structure.overlap import overlap
-from worker.training.data.load import load
+from worker.training.data.load import Data, load
 from worker.training.device import Purpose, generator
 from worker.training.epoch import Tally
 from worker.training.plans import TicketConfig
@@ -19,8 +21,8 @@ from worker.training.recipes.conduct import (
 from worker.training.recipes.family import Family, everywhere, leave_data
 from worker.training.recipes.files import add_masks, add_order
 from worker.training.recipes.fresh import fresh
-from worker.training.recipes.lesson import learn
-from worker.training.recipes.masks import impose, support_masks
+from worker.training.recipes.lesson import coupled, learn
+from worker.training.recipes.masks import filters_of, impose, lasting, support_masks
 from worker.training.recipes.remember import (
     recall_support,
     remember,
@@ -28,9 +30,9 @@ from worker.training.recipes.remember import (
     remembered,
 )
 from worker.training.recipes.result import Result
-from worker.training.recipes.run import Run
+from worker.training.recipes.run import Run, Support
 from worker.training.recipes.train import kept_shares
-from worker.training.recipes.twin import EARLY, couple, plain, twin_layers
+from worker.training.recipes.twin import plain, twin_layers
 
 Arm = Literal["ticket", "random", "dense"]
 """What is trained and compared; a phase of the run, and the kind of the model that it leaves."""
@@ -59,6 +61,8 @@ def ticket(config: TicketConfig, around: Surroundings) -> Result:
         place = workplace(
             around, data=data, compute=config.compute, batch=config.optim.batch, begun=begun
         )
+        if state is None and config.transfer_to is not None:
+            _second(config, around, place.data)  # not found out when the first half is done
         return _begin(config, place)
 
     def body(run: Run, family: Family) -> None:
@@ -76,11 +80,10 @@ def _begin(config: TicketConfig, place: Workplace) -> Run:
     net = fresh(
         config.backbone, config.widths, place.data, place.compute, generator(place.seed, "weights")
     )
-    steps = config.train.epochs * len(place.batches)
-    arms = (1 + len(config.rivals)) * (1 + (config.transfer_to is not None))
+    arms = (1 + len(set(config.rivals))) * (1 + (config.transfer_to is not None))
     run = place.run(
         net,
-        couple(net, config.optim, steps=steps, twin=config.twin, entry=EARLY),
+        coupled(net, config.optim, config.twin, config.train, len(place.batches)),
         twin_layers(net, config.twin),
         phase="train",
         epochs=config.train.epochs + arms * config.retrain.epochs,
@@ -98,13 +101,13 @@ def _search(config: TicketConfig, run: Run, family: Family) -> None:
         done=lambda: _taken(config, run),
     )  # fmt: skip
     _taken(config, run)
-    selected = run.selected()
+    stays = lasting(run, run.selected())
     run.epochs -= config.train.epochs - run.phase_epoch
     run.notes["mask_epoch"] = run.phase_epoch
-    run.notes["layers"] = kept_shares(run)
-    remember_support(run, selected)
+    run.notes["layers"] = kept_shares(run, stays)
+    remember_support(run, stays)
     add_order(run, family.output, mark=family.mark)
-    masks = support_masks(run, selected)
+    masks = support_masks(run, stays)
     add_masks(run, family.output, masks, mark=family.mark)
     for name, mask in masks.items():
         run.memory[f"mask/{name}"] = mask
@@ -135,17 +138,24 @@ def stable(overlaps: Sequence[float], threshold: float, patience: int) -> bool:
 def _arm(config: TicketConfig, run: Run, family: Family) -> None:
     """Train what is left of an arm and add it to the family, in place."""
     base = config.optim.learning_rate
-    learn(run, config.retrain, base, lambda: recall_support(run))
-    supports = recall_support(run) if run.masks else {}
-    filters = {
-        layer.name: supports[layer.name]
-        for layer in run.layers
-        if layer.structure == "filter" and run.masks
-    }
+    learn(run, config.retrain, base, lambda: _free(run))
     # Masked filters are silent, so that nothing changes without them.
-    cut = family.sliced(run, everywhere(run.net) | filters)
+    cut = family.sliced(run, everywhere(run.net) | filters_of(run, _free(run)))
     arm = cast("Arm", run.phase)
     family.add(run, cut.net, arm, _ORIGINS[arm], run.accuracy, kept=cut.kept)
+
+
+def _free(run: Run) -> Support:
+    """Return what the masks of an arm leave of every layer: all where it has none."""
+    support = recall_support(run)
+    return {
+        layer.name: run.masks.get(
+            layer.name, torch.ones_like(run.net.get_parameter(layer.name), dtype=torch.bool)
+        )
+        if layer.structure == "element"
+        else support[layer.name] | (not run.masks)
+        for layer in run.layers
+    }
 
 
 def _next(config: TicketConfig, run: Run, around: Surroundings) -> bool:
@@ -162,25 +172,30 @@ def _next(config: TicketConfig, run: Run, around: Surroundings) -> bool:
 
 
 def _transfer(config: TicketConfig, run: Run, around: Surroundings) -> None:
-    """Go over to the second data set, in place.
+    """Go over to the second data set, in place."""
+    leave_data(run)
+    run.data, run.transferred = _second(config, around, run.data), True
+
+
+def _second(config: TicketConfig, around: Surroundings, first: Data) -> Data:
+    """Return the second data set.
 
     Raises:
-        ValueError: its images are of another shape.
+        DatasetError: it is absent or cannot be used.
+        ValueError: its images are of another shape than those of the first.
     """
-    leave_data(run)
     data = load(
         replace(config.data, dataset=config.transfer_to or ""),
         around.directories,
         split=generator(config.compute.seed, "split"),
-        device=run.compute.device,
+        device=first.train.images.device,
     )
-    shape = (run.data.channels, run.data.size)
-    if (data.channels, data.size) != shape:
+    if (data.channels, data.size) != (first.channels, first.size):
         raise ValueError(
-            f"transfer_to must have images of {shape[0]} channels and {shape[1]} px, "
+            f"transfer_to must have images of {first.channels} channels and {first.size} px, "
             f"{data.name} has {data.channels} and {data.size}"
         )
-    run.data, run.transferred = data, True
+    return data
 
 
 def _start(config: TicketConfig, run: Run, arm: Arm) -> None:

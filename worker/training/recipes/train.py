@@ -2,16 +2,19 @@
 
 from dataclasses import asdict
 
+from slbi.structure.on_support import on_support
 from worker.training.device import generator
 from worker.training.plans import TrainConfig
 from worker.training.recipes.conduct import Surroundings, Workplace, conduct, workplace
 from worker.training.recipes.family import Family, everywhere
 from worker.training.recipes.files import add_order
 from worker.training.recipes.fresh import fresh
-from worker.training.recipes.lesson import learn
+from worker.training.recipes.lesson import coupled, learn
+from worker.training.recipes.masks import filters_of
 from worker.training.recipes.result import Result
 from worker.training.recipes.run import Run, Support
-from worker.training.recipes.twin import EARLY, couple, twin_layers
+from worker.training.recipes.twin import twin_layers
+from worker.training.recorder import ModelKind
 
 
 def train(config: TrainConfig, around: Surroundings) -> Result:
@@ -37,29 +40,25 @@ def train(config: TrainConfig, around: Surroundings) -> Result:
 def add_trained(run: Run, family: Family) -> None:
     """Add a trained network to the family, what its support makes of it, and its entry order."""
     family.add(run, run.net, "trained", "W", run.accuracy)
-    supports = filter_supports(run)
-    if any(not bool(support.all()) for support in supports.values()):
-        cut = family.cut(run, {**everywhere(run.net), **supports})
-        family.add(run, cut.net, "pruned", "support", run.validate(cut.net), kept=cut.kept)
+    selected = run.selected()
+    if any(not bool(support.all()) for support in selected.values()):
+        filters = filters_of(run, selected)
+        with on_support(run.optimizer, "element"):  # single weights cannot be removed
+            cut = family.cut(run, {**everywhere(run.net), **filters})
+        kind: ModelKind = "pruned" if filters else "masked"
+        family.add(run, cut.net, kind, "support", run.validate(cut.net), kept=cut.kept)
     add_order(run, family.output, mark=family.mark)
-    run.recorder.findings({"layers": kept_shares(run)})
+    run.recorder.findings({"layers": kept_shares(run, selected)})
 
 
-def filter_supports(run: Run) -> Support:
-    """Return the support of every layer of filters."""
-    selected = run.selected()
-    return {layer.name: selected[layer.name] for layer in run.layers if layer.structure == "filter"}
-
-
-def kept_shares(run: Run) -> list[dict[str, object]]:
-    """Return for every layer, as JSON can say it, how much of it is in the support."""
-    selected = run.selected()
+def kept_shares(run: Run, support: Support) -> list[dict[str, object]]:
+    """Return for every layer, as JSON can say it, how much of it is in a support."""
     return [
         {
             "layer": layer.name,
             "structure": layer.structure,
-            "total": selected[layer.name].numel(),
-            "kept": int(selected[layer.name].sum()),
+            "total": support[layer.name].numel(),
+            "kept": int(support[layer.name].sum()),
         }
         for layer in run.layers
     ]
@@ -70,10 +69,9 @@ def _begin(config: TrainConfig, place: Workplace) -> Run:
     net = fresh(
         config.backbone, config.widths, place.data, place.compute, generator(place.seed, "weights")
     )
-    steps = config.train.epochs * len(place.batches)
     run = place.run(
         net,
-        couple(net, config.optim, steps=steps, twin=config.twin, entry=EARLY),
+        coupled(net, config.optim, config.twin, config.train, len(place.batches)),
         twin_layers(net, config.twin),
         phase="train",
         epochs=config.train.epochs,

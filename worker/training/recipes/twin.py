@@ -13,7 +13,8 @@ from slbi.nets.backbone import Backbone
 from slbi.nets.coupling import FilterGroup
 from slbi.optim.optimizer import SLBI
 from slbi.optim.scale import auto_mu
-from slbi.optim.shrink import Structure, group_norms
+from slbi.optim.shrink import Scaling, Structure, group_norms, group_threshold
+from slbi.optim.update import MAX_REMAINDER
 from slbi.structure.path import LayerRecord
 from worker.training.config import OptimConfig
 from worker.training.plans import TwinConfig
@@ -22,9 +23,9 @@ ENTRY = 2 / 3
 """Share of a round after which a filter that keeps its initial norm enters the support. Below 0.58
 even idle filters enter within a round, at 1 hardly any filter does (VGG-11 on digits)."""
 
-EARLY = 1 / 4
-"""The same of a training at fixed widths, whose support is to be found while there is time to train
-it (LeNet-5 on digits)."""
+EARLY = 0.4
+"""The same of a training at fixed widths, in units of its learning rates' sum: its support is to be
+found while there is time to train it (LeNet-5 on digits)."""
 
 GROWN = TwinConfig(structure="filter", threshold=1.0, scaling="none")
 """The twin of a network that grows: all filters begin at one norm, whatever the widths."""
@@ -38,7 +39,16 @@ class Coupled:
     weight: Parameter
     structure: Structure
     threshold: float
-    """Norm of Z, or size of an entry, above which a filter or weight enters."""
+    """What the optimizer is given: norm of Z, or size of an entry, above which a filter or weight
+    enters, before `scaling`."""
+    scaling: Scaling = "none"
+
+    @property
+    def passed(self) -> float:
+        """Return the norm of Z, or the size of an entry, that must be passed."""
+        if self.structure == "element":
+            return self.threshold
+        return group_threshold(self.weight, self.structure, self.threshold, self.scaling)
 
     def sizes(self) -> Tensor:
         """Return the norms of its filters, (O,), or the sizes of its weights, one row of all."""
@@ -55,6 +65,7 @@ def couple(
     steps: int,
     twin: TwinConfig = GROWN,
     entry: float = ENTRY,
+    rate: float | None = None,
 ) -> SLBI:
     """Return the optimizer of a fresh network. Biases and norms never have a twin.
 
@@ -64,6 +75,7 @@ def couple(
         steps: within which a filter may enter; mu = "auto" is solved for them.
         twin: which weights have a twin.
         entry: share of `steps` after which what keeps its initial size enters, for mu = "auto".
+        rate: mean learning rate of these steps; None: that of `config`.
     """
     coupled = _coupled(net, twin)
     groups: dict[tuple[str, float], list[Parameter]] = {}
@@ -77,7 +89,9 @@ def couple(
     ]
     mu = config.mu
     if mu == "auto":
-        mu = solve_mu(coupled, config.learning_rate, steps, entry)
+        # Of the normalised variant Z moves by the share rho / kappa of what it moves by else.
+        share = MAX_REMAINDER / config.kappa if twin.normalised else 1.0
+        mu = solve_mu(coupled, share * (config.learning_rate if rate is None else rate), steps, entry)
     return SLBI(
         [*told, {"params": rest, "structure": None}],
         lr=config.learning_rate,
@@ -129,13 +143,14 @@ def solve_mu(
     Args:
         coupled: the weights with a twin, with their initial values; n is the mean of their filters'
             norms, or of the sizes of their entries, each in units of its threshold.
-        learning_rate: of the round.
+        learning_rate: of the round, its mean under a schedule; where Z moves by a share of it only,
+            that share.
         steps: of the round.
         entry: the share of them.
 
     Source: docs/method.md, "Scale".
     """
-    sizes = torch.cat([each.sizes() / each.threshold for each in coupled])
+    sizes = torch.cat([each.sizes() / each.passed for each in coupled])
     return auto_mu(learning_rate, math.ceil(entry * steps), float(sizes.mean()))
 
 
@@ -165,7 +180,13 @@ def _enters_as_filters(group: FilterGroup, twin: TwinConfig) -> bool:
 def _scaled(name: str, weight: Parameter, structure: Structure, twin: TwinConfig) -> Coupled:
     """Return a weight and its own threshold."""
     threshold = twin.weight_threshold if structure == "element" else twin.threshold
-    unscaled = Coupled(name=name, weight=weight, structure=structure, threshold=threshold)
+    unscaled = Coupled(
+        name=name,
+        weight=weight,
+        structure=structure,
+        threshold=threshold,
+        scaling="fan" if twin.scaling == "fan" else "none",
+    )
     if twin.scaling != "initial":
         return unscaled
     size = float(unscaled.sizes().square().mean().sqrt())

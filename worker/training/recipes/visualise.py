@@ -12,7 +12,7 @@ from slbi.pictures.activation import maximise
 from slbi.pictures.layers import find_weight
 from slbi.pictures.weights import weight_images
 from slbi.structure.path import LayerRecord, PathList, StepRecord, unpack
-from worker.training.checkpoint import described, load
+from worker.training.checkpoint import CheckpointError, described, load
 from worker.training.data.normalise import Normalisation
 from worker.training.device import Compute, convolutions, generator, resolve, threads
 from worker.training.epoch import Stopped
@@ -31,6 +31,9 @@ _TWINNED = frozenset({"grow", "tune", "train"})
 """Phases in which Gamma lives; behind them a support is what a mask or a slice left."""
 
 _OF_FILTERS, _OF_PATH = PICTURES[:2], PICTURES[2:]
+
+_UNITS = {"filter": "filters", "element": "weights"}
+"""What a layer of each structure counts."""
 
 Painter = Callable[[], bytes]
 
@@ -101,6 +104,8 @@ def _sitter(config: VisualiseConfig, around: Surroundings, compute: Compute) -> 
     accuracy = 0.0
     if described(source.checkpoint):
         net, about = load(source.checkpoint)
+        if net.name != config.backbone:
+            raise CheckpointError(f"the source must be a {config.backbone}, it is a {net.name}")
         normalisation = about.normalisation
         accuracy = about.metrics["validation_accuracy"]
     else:
@@ -117,7 +122,7 @@ def _sitter(config: VisualiseConfig, around: Surroundings, compute: Compute) -> 
 def _pictures(config: VisualiseConfig, sitter: _Sitter) -> Iterator[tuple[str, Painter]]:
     """Yield the title of every picture and what paints it."""
     shown = config.pictures.show or PICTURES
-    layers = config.pictures.layers or _convolutions(sitter.net)
+    layers = dict.fromkeys(config.pictures.layers or _convolutions(sitter.net))
     for layer in layers:
         find_weight(sitter.net, layer)
         if "weights" in shown:
@@ -126,23 +131,22 @@ def _pictures(config: VisualiseConfig, sitter: _Sitter) -> Iterator[tuple[str, P
             yield f"{layer}-activation.png", _bound(_activation, config, sitter, layer)
     steps = [step for step in sitter.path.step_records if step.phase in _TWINNED]
     asked = [name for name in _OF_PATH if name in shown]
-    if not steps:
-        if config.pictures.show and asked:
-            raise ValueError(
-                f"{asked[0]} needs the path of the run that made the network, it has none"
-            )
-        return
+    structures = {layer.structure for layer in sitter.path.layer_records}
+    given = [name for name in asked if steps and (name != "order" or "filter" in structures)]
+    refused = [name for name in asked if name not in given]
+    if config.pictures.show and refused:
+        needed = "of filters" if steps else "of the run that made the network, with twins"
+        raise ValueError(f"the picture {refused[0]!r} needs a path {needed}, there is none")
+    unit = " and ".join(word for kind, word in _UNITS.items() if kind in structures)
     painters = {
-        "kept": lambda: kept_shares(kept_at(sitter.path.layer_records, steps[-1])),
+        "kept": lambda: kept_shares(kept_at(sitter.path.layer_records, steps[-1]), unit=unit),
         "support": lambda: support_over_epochs(
             sitter.path.layer_records, sitter.path.step_records, sitter.path.growth_records
         ),
         "order": lambda: _order(sitter.path.layer_records, steps),
     }
-    filters = any(layer.structure == "filter" for layer in sitter.path.layer_records)
-    for name in asked:
-        if name != "order" or filters:
-            yield f"{name}.png", painters[name]
+    for name in given:
+        yield f"{name}.png", painters[name]
 
 
 def _bound(

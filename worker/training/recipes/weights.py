@@ -8,13 +8,13 @@ from worker.training.recipes.conduct import Surroundings, Workplace, conduct, wo
 from worker.training.recipes.family import Family
 from worker.training.recipes.files import add_masks, add_order, add_table
 from worker.training.recipes.fresh import fresh
-from worker.training.recipes.lesson import learn
-from worker.training.recipes.masks import impose, support_masks
+from worker.training.recipes.lesson import coupled, learn
+from worker.training.recipes.masks import impose, lasting, support_masks
 from worker.training.recipes.remember import recall, recall_support, remember, remember_support
 from worker.training.recipes.result import Result
 from worker.training.recipes.run import Run
 from worker.training.recipes.train import kept_shares
-from worker.training.recipes.twin import EARLY, couple, plain, twin_layers
+from worker.training.recipes.twin import plain, twin_layers
 
 
 def weights(config: WeightsConfig, around: Surroundings) -> Result:
@@ -42,10 +42,9 @@ def _begin(config: WeightsConfig, place: Workplace) -> Run:
     net = fresh(
         config.backbone, config.widths, place.data, place.compute, generator(place.seed, "weights")
     )
-    steps = config.train.epochs * len(place.batches)
     run = place.run(
         net,
-        couple(net, config.optim, steps=steps, twin=config.twin, entry=EARLY),
+        coupled(net, config.optim, config.twin, config.train, len(place.batches)),
         twin_layers(net, config.twin),
         phase="train",
         epochs=config.train.epochs + config.finetune.epochs + config.retrain.epochs,
@@ -61,15 +60,15 @@ def _select(config: WeightsConfig, run: Run, family: Family) -> None:
         return
     learn(run, config.train, config.optim.learning_rate, run.selected)
     family.add(run, run.net, "trained", "W", run.accuracy)
-    selected = run.selected()
-    shares = kept_shares(run)
+    stays = lasting(run, run.selected())
+    shares = kept_shares(run, stays)
     add_order(run, family.output, mark=family.mark)
     add_table(
         run, family.output, "kept.csv", ("layer", "total", "kept"),
         [(row["layer"], row["total"], row["kept"]) for row in shares], mark=family.mark,
     )  # fmt: skip
-    remember_support(run, selected)
-    impose(run, support_masks(run, selected))
+    remember_support(run, stays)
+    impose(run, support_masks(run, stays))
     add_masks(run, family.output, run.masks, mark=family.mark)
     run.optimizer = plain(run.net, config.optim)
     masked = family.settled(run)

@@ -1,16 +1,13 @@
 """A run that is killed or stopped, however often, ends as the one that was left alone."""
 
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
-from slbi.structure.path import GrowthRecord, LayerRecord, StepRecord
+from tests.runs import Alone, Machine, Mortal, alone, expect_same
 from worker.training.config import (
     ComputeConfig,
     DataConfig,
@@ -20,11 +17,21 @@ from worker.training.config import (
     TuneConfig,
 )
 from worker.training.epoch import Stopped
-from worker.training.keeper import FileLedger, Keeper, Point
+from worker.training.keeper import FileLedger, Keeper
+from worker.training.kinds import run
+from worker.training.plans import (
+    MaskConfig,
+    PruneConfig,
+    PruningConfig,
+    Source,
+    TicketConfig,
+    TrainConfig,
+    TrainingConfig,
+    TwinConfig,
+    WeightsConfig,
+)
 from worker.training.recipes.conduct import Surroundings
-from worker.training.recipes.grow import grow
-from worker.training.recipes.result import Result
-from worker.training.recorder import ModelRecord, ProgressRecord, RunList, TestRecord
+from worker.training.recorder import RunList
 from worker.training.state import StateError
 
 VGG = GrowConfig(
@@ -45,175 +52,119 @@ RESNET = replace(
     tune=TuneConfig(epochs=1, pruned_epochs=1),
 )
 
-
-class Killed(BaseException):
-    """As if the process were gone: nothing may catch it."""
-
-
-@dataclass(kw_only=True)
-class Mortal(RunList):
-    """A recorder at whose `dies_at`th call the process dies, before or after it is written."""
-
-    dies_at: int = -1
-    written: bool = False
-    calls: int = 0
-
-    def layers(self, layers: Sequence[LayerRecord]) -> None:
-        if not self.layer_records:
-            super().layers(layers)
-
-    def step(self, step: StepRecord) -> None:
-        self._die_around(lambda: super(Mortal, self).step(step))
-
-    def growth(self, growth: Sequence[GrowthRecord]) -> None:
-        self._die_around(lambda: super(Mortal, self).growth(growth))
-
-    def progress(self, progress: ProgressRecord) -> None:
-        self._die_around(lambda: super(Mortal, self).progress(progress))
-
-    def model(self, model: ModelRecord) -> None:
-        self._die_around(lambda: super(Mortal, self).model(model))
-
-    def tested(self, results: tuple[TestRecord, ...]) -> None:
-        self._die_around(lambda: super(Mortal, self).tested(results))
-
-    def rewind(self, point: Point | None) -> None:
-        """Take back what lies beyond a checkpoint, as a database does."""
-        at = Point(step=0, epoch=0, round=0, recorded_step=0, models=0) if point is None else point
-        self.step_records = [row for row in self.step_records if row.step <= at.recorded_step]
-        self.growth_records = [row for row in self.growth_records if row.round < at.round]
-        self.progress_records = [row for row in self.progress_records if row.epoch <= at.epoch]
-        del self.model_records[at.models :]
-        self.test_records.clear()
-
-    def _die_around(self, write: Callable[[], None]) -> None:
-        dies = self.calls == self.dies_at
-        self.calls += 1
-        if dies and not self.written:
-            raise Killed
-        write()
-        if dies:
-            raise Killed
+SAME: dict[str, Any] = {
+    "backbone": "vgg11",
+    "data": DataConfig(dataset="digits"),
+    "optim": OptimConfig(batch=128, mu=0.5, momentum=0.9, weight_decay=1e-3),
+    "compute": ComputeConfig(device="cpu", threads=1),
+}
+TRAIN = TrainConfig(
+    **SAME,
+    widths=5,
+    twin=TwinConfig(structure="mixed"),
+    train=TrainingConfig(epochs=2, drops=(1,)),
+)
+WEIGHTS = WeightsConfig(
+    **SAME,
+    widths=4,
+    train=TrainingConfig(epochs=1),
+    finetune=TrainingConfig(epochs=1, learning_rate=0.01),
+    retrain=TrainingConfig(epochs=1),
+)
+TICKET = TicketConfig(
+    **SAME,
+    widths=4,
+    twin=TwinConfig(structure="mixed"),
+    train=TrainingConfig(epochs=4),
+    mask=MaskConfig(stable=0.05, patience=1, rewind=1),
+    retrain=TrainingConfig(epochs=1, schedule="cosine"),
+    transfer_to="stripes",
+)
+CONFIGS = {
+    "grow vgg": VGG,
+    "grow resnet": RESNET,
+    "train": TRAIN,
+    "weights": WEIGHTS,
+    "ticket": TICKET,
+}
+PRUNINGS = {
+    "prune, sliced": PruningConfig(order="lexicographic", max_macs=6000),
+    "prune, masked": PruningConfig(
+        percent={"conv2": 50, "conv8": 30, "classifier.weight": 60}, slice=False
+    ),
+}
 
 
-@dataclass
-class Machine:
-    """Runs attempt after attempt at one run, each in a folder of its own."""
+@dataclass(frozen=True)
+class Unbroken:
+    """Runs that nothing disturbed, each made once."""
 
-    config: GrowConfig
     home: Path
-    recorder: Mortal = field(default_factory=Mortal)
-    every: int = 3
-    attempts: int = 0
-    resumed_from: list[int] = field(default_factory=list)
+    directory: Path
 
-    def attempt(self, stop: Callable[[], bool] = lambda: False) -> Result:
-        self.attempts += 1
-        output = self.home / str(self.attempts)
-        keeper = Keeper(output, FileLedger(self.home / "ledger.json"), every=self.every)
-        found = keeper.last()
-        point = None if found.entry is None else found.entry.point
-        self.resumed_from.append(0 if point is None else point.step)
-        self.recorder.rewind(point)
-        around = Surroundings(
-            directories=[],
-            output=output,
-            recorder=self.recorder,
-            keeper=keeper,
-            state=found.state,
-            stop=stop,
+    def __call__(self, name: str) -> Alone:
+        return _made(self, name)
+
+    def config(self, name: str) -> Any:  # noqa: ANN401 -- each kind has its own
+        if name in CONFIGS:
+            return CONFIGS[name]
+        trained = self("train")
+        source = Source(
+            checkpoint=trained.member("W").checkpoint, order=trained.file("order.safetensors")
         )
-        return grow(self.config, around)
+        finetune = TrainingConfig(epochs=2, schedule="cosine")
+        return PruneConfig(**SAME, source=source, pruning=PRUNINGS[name], finetune=finetune)
 
 
-@pytest.fixture(scope="module", params=["vgg11", "resnet20"])
-def unbroken(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[GrowConfig, Result, RunList]:
-    config = VGG if request.param == "vgg11" else RESNET
-    recorder = RunList()
-    output = tmp_path_factory.mktemp(request.param)
-    result = grow(config, Surroundings(directories=[], output=output, recorder=recorder))
-    assert recorder.growth_records
-    assert {step.phase for step in recorder.step_records} == {"grow", "tune", "prune"}
-    return config, result, recorder
+@cache
+def _made(unbroken: Unbroken, name: str) -> Alone:
+    return alone(unbroken.config(name), unbroken.home / name, [unbroken.directory])
 
 
-def expect_same(
-    machine: Machine, found: Result, unbroken: tuple[GrowConfig, Result, RunList]
-) -> None:
-    """Compare everything but what a clock says."""
-    _, result, path = unbroken
-    mine = machine.recorder
-    assert mine.layer_records == path.layer_records
-    assert [replace(row, seconds=0.0) for row in mine.step_records] == [
-        replace(row, seconds=0.0) for row in path.step_records
-    ]
-    assert mine.growth_records == path.growth_records
-    assert mine.test_records == path.test_records == list(found.tests)
-    members = zip(mine.model_records, path.model_records, strict=True)
-    for ours, theirs in members:
-        same: dict[str, Any] = {"latency_ms": 0.0, "checkpoint": Path()}
-        assert replace(ours, **same) == replace(theirs, **same)
-        weights, expected = load_file(ours.checkpoint), load_file(theirs.checkpoint)
-        assert weights.keys() == expected.keys()
-        assert all(torch.equal(weights[name], expected[name]) for name in expected)
-    ends = [(each.end, each.steps, each.epochs, each.training_macs) for each in (found, result)]
-    assert ends[0] == ends[1]
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory, directory: Path) -> Unbroken:
+    return Unbroken(tmp_path_factory.mktemp("unbroken"), directory)
 
 
-def run_to_its_end(machine: Machine, stop: Callable[[], bool]) -> Result:
-    for _ in range(200):
-        try:
-            return machine.attempt(stop)
-        except (Killed, Stopped):
-            continue
-    raise AssertionError("200 attempts must suffice")
+PHASES = {
+    "grow vgg": {"grow", "tune", "prune"},
+    "grow resnet": {"grow", "tune", "prune"},
+    "train": {"train"},
+    "weights": {"train", "finetune", "retrain"},
+    "ticket": {"train", "ticket", "random", "dense"},
+    "prune, sliced": {"prune"},
+    "prune, masked": {"prune"},
+}
+"""What each kind goes through, so that a death falls into each."""
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name == "grow resnet" else [])
+        for name in PHASES
+    ],
+)
 @pytest.mark.parametrize("written", [False, True])
 def test_a_kill_around_any_record_changes_nothing(
-    tmp_path: Path, unbroken: tuple[GrowConfig, Result, RunList], *, written: bool
+    tmp_path: Path, unbroken: Unbroken, name: str, *, written: bool
 ) -> None:
-    """Attempts die at their first to sixth record in turn; the sixth lies beyond a checkpoint."""
-    machine = Machine(unbroken[0], tmp_path, Mortal(written=written))
-    deaths = 0
-    while True:
-        machine.recorder.calls, machine.recorder.dies_at = 0, deaths % 6
-        try:
-            found = machine.attempt()
-        except Killed:
-            deaths += 1
-        else:
-            break
-        assert deaths < 200
-    assert deaths >= 6
-    expect_same(machine, found, unbroken)
+    left = unbroken(name)
+    assert {step.phase for step in left.path.step_records} == PHASES[name]
+    machine = Machine(left.config, tmp_path, left.directories, Mortal(written=written))
+    found = machine.dying_around_records()
+    assert len(machine.recorder.deaths) == machine.attempts - 1 > 2 * left.result.epochs
+    expect_same(machine, found, left)
 
 
+@pytest.mark.parametrize("name", PHASES)
 @pytest.mark.parametrize("seed", range(2))
 def test_kills_and_stops_between_any_two_steps_change_nothing(
-    tmp_path: Path, unbroken: tuple[GrowConfig, Result, RunList], seed: int
+    tmp_path: Path, unbroken: Unbroken, name: str, seed: int
 ) -> None:
-    draw = random.Random(seed)  # noqa: S311 - where kills fall is no secret
-    left = draw.randint(1, 25)
-    how = []
-
-    def stop() -> bool:
-        nonlocal left
-        left -= 1
-        if left >= 0:
-            return False
-        left = draw.randint(1, 25)
-        how.append(draw.choice(("kill", "stop")))
-        if how[-1] == "kill":
-            raise Killed
-        return True
-
-    machine = Machine(unbroken[0], tmp_path)
-    found = run_to_its_end(machine, stop)
-    assert how
-    expect_same(machine, found, unbroken)
+    left = unbroken(name)
+    machine = Machine(left.config, tmp_path, left.directories)
+    expect_same(machine, machine.dying_between_steps(seed, longest=15), left)
 
 
 def test_a_stopped_run_goes_on_at_the_very_step(tmp_path: Path) -> None:
@@ -238,4 +189,4 @@ def test_a_state_of_another_config_or_other_data_is_refused(tmp_path: Path) -> N
     other = replace(state, about={**state.about, "data": [1, 2, 3]})
     around = Surroundings(directories=[], output=tmp_path, recorder=RunList(), state=other)
     with pytest.raises(StateError, match="data"):
-        grow(VGG, around)
+        run(VGG, around)
