@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "compute.threads": options.threads,
     }
     asked = (f"{name}={value}" for name, value in named.items() if value is not None)
-    settings = spec_of(None, None, None, [*options.set, *asked])
+    settings = spec_of({}, None, [*options.set, *asked])
     settings.setdefault("growth", {}).setdefault("max_macs", _a_tenth(options, settings))
     config = suited(options.dataset, options.backbone, settings)
     report = Report()

@@ -19,6 +19,9 @@ LOCAL_OWNER = uuid.UUID(int=0)
 ModelKind = Literal["grown", "trained", "pruned", "masked", "tuned", "ticket", "random", "dense"]
 """How a member of the family came about. Source: worker/training/recorder.py."""
 
+JobKind = Literal["grow", "train", "weights", "ticket", "prune", "visualise"]
+"""What can be asked for. Source: service/spec/jobs.py has a spec of each."""
+
 LARGEST = 2**63 - 1
 """Largest whole number that the databases store."""
 

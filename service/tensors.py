@@ -39,6 +39,10 @@ DTYPE_BYTES: Mapping[str, int] = {
 
 _LARGEST = 2**63 - 1
 METADATA = "__metadata__"
+"""Key of the header under which a file may map names to text."""
+
+DESCRIPTION = "slbi"
+"""Name in it under which a checkpoint holds its JSON. Source: docs/data.md, "Checkpoints"."""
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from service import tensors
-from service.errors import GoneError, InvalidRequestError, NotFoundError
+from service.errors import ConflictError, GoneError, InvalidRequestError, NotFoundError
 from service.store import uploads
 from service.store.database import Database
 from service.store.ids import new_id
+from service.store.needs import users_of_upload
 from service.store.outage import is_away, is_full
 from service.store.tables import Upload
 
@@ -118,10 +119,11 @@ def find(database: Database, owner: uuid.UUID, upload_id: uuid.UUID) -> Upload:
     """
     with database.reading() as session:
         found = uploads.find_upload(session, owner, upload_id)
+        kept = uploads.find_kept(session, owner, upload_id, datetime.now(UTC))
         session.expunge_all()
     if found is None:
         raise _missing(upload_id)
-    if found.expires_at <= datetime.now(UTC):
+    if kept is None:
         raise GoneError(f"Upload {upload_id} was kept until {found.expires_at.isoformat()}.")
     return found
 
@@ -143,12 +145,17 @@ def remove(database: Database, artifacts: Path, owner: uuid.UUID, upload_id: uui
 
     Raises:
         NotFoundError: this owner has none of this id.
+        ConflictError: a job that has not ended starts from it.
     """
     with database.writing() as session:
-        key = uploads.delete_upload(session, owner, upload_id)
-    if key is None:
-        raise _missing(upload_id)
-    (artifacts / key).unlink(missing_ok=True)
+        row = uploads.lock_upload(session, owner, upload_id)
+        if row is None:
+            raise _missing(upload_id)
+        if users := users_of_upload(session, upload_id):
+            told = ", ".join(str(job_id) for job_id in users)
+            raise ConflictError(f"Upload {upload_id} must stay until job {told} has ended.")
+        session.delete(row)
+    (artifacts / row.storage_key).unlink(missing_ok=True)
 
 
 def _missing(upload_id: uuid.UUID) -> NotFoundError:

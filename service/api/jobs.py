@@ -110,6 +110,7 @@ def list_jobs(query: Annotated[JobsQuery, Query()], owner: Owner, here: Here) ->
         here.database,
         owner,
         states=query.state,
+        kinds=query.kind,
         label=query.label,
         before=position(query.cursor) if query.cursor else None,
         limit=query.limit,

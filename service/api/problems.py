@@ -25,6 +25,7 @@ from service.errors import (
     UnavailableError,
 )
 from service.jobs.refusals import escaped
+from service.spec.jobs import KIND_NAMES
 from service.store.outage import is_away, is_full
 
 _SUBJECT = re.compile(r"\w+ should ")
@@ -154,6 +155,9 @@ def _refusal(error: RequestValidationError) -> ServiceError:
 
 def _field(error: Mapping[str, Any], body: object) -> FieldError:
     place, *path = error["loc"]
+    if error["type"] == "union_tag_invalid" and isinstance(body, Mapping):  # the body's own union
+        message = f"kind must be one of {', '.join(KIND_NAMES)}, got {_short(body.get('kind'))}"
+        return FieldError(pointer="/kind", code="unknown_kind", message=message)
     name = ".".join(str(part) for part in path)
     if place == "body":
         parts = _body_path(path, body, keep_last=error["type"] == "missing")
@@ -171,6 +175,8 @@ def _field(error: Mapping[str, Any], body: object) -> FieldError:
         message = f"{name} must be left out: there is no such field"
     elif error["type"] == "missing":
         message = f"{name} must be given"
+    elif error["type"] == "value_error":
+        message = told  # a sentence of our own
     else:
         said = "" if isinstance(came, dict | list) else f", got {_short(came)}"
         message = f"{name} must {expected}{said}"
@@ -182,12 +188,19 @@ def _body_path(path: Sequence[str | int], body: object, *, keep_last: bool) -> l
     kept: list[str] = []
     place = body
     for position, part in enumerate(path):
-        if isinstance(place, Mapping) and part in place:
-            place = place[part]
+        if _holds(place, part):
+            place = place[part]  # type: ignore[index]
         elif not (keep_last and position == len(path) - 1):
             continue
         kept.append(str(part))
     return kept
+
+
+def _holds(place: object, part: str | int) -> bool:
+    """Return whether a part of a path leads on from somewhere in a body."""
+    if isinstance(place, list):
+        return isinstance(part, int) and part < len(place)
+    return isinstance(place, Mapping) and part in place
 
 
 def _merged(fields: Sequence[FieldError]) -> list[FieldError]:

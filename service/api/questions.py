@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.contract import LARGEST, JobState, ModelKind
+from service.contract import LARGEST, JobKind, JobState, ModelKind
 from service.jobs.results import Budget
 
 _Count = Annotated[int, Field(ge=0, le=LARGEST)]
@@ -32,6 +32,7 @@ class JobsQuery(_PageQuery):
     """Which jobs."""
 
     state: list[JobState] = Field([], description="Only jobs in one of these states.")
+    kind: list[JobKind] = Field([], description="Only jobs of one of these kinds.")
     label: str | None = Field(
         None, max_length=200, pattern=_TEXT, description="Only jobs with exactly this label."
     )

@@ -96,7 +96,7 @@ def get_upload(upload_id: uuid.UUID, owner: Owner, here: Here) -> UploadAnswer:
     "/{upload_id}",
     status_code=204,
     response_class=Response,
-    responses=documented(400, 401, 403, 404, 422, 503, 507),
+    responses=documented(400, 401, 403, 404, 409, 422, 503, 507),
 )
 def delete_upload(upload_id: uuid.UUID, owner: Owner, here: Here) -> None:
     """Remove an upload, its file included."""

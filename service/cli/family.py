@@ -10,10 +10,7 @@ import typer
 from service.cli.options import AsJson, JobId, MaxMacs, MaxParams, MinAccuracy, Server, connect
 from service.cli.output import MISSING, console, count, print_json, print_table, share, widths
 from service.contract import ModelKind
-from service.tensors import read_header
-
-_DESCRIPTION = "slbi"
-"""Key of the header's metadata that holds the JSON. Source: docs/data.md, "Checkpoints"."""
+from service.tensors import DESCRIPTION, METADATA, read_header
 
 
 def models(
@@ -95,23 +92,35 @@ def describe(file: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{file} must be a safetensors file: {error}") from error
     try:
-        return dict(json.loads(header["__metadata__"][_DESCRIPTION]))
+        return dict(json.loads(header[METADATA][DESCRIPTION]))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file} must carry a description under {_DESCRIPTION!r}") from error
+        raise ValueError(f"{file} must carry a description under {DESCRIPTION!r}") from error
 
 
 def print_family(family: Sequence[Mapping[str, Any]]) -> None:
     """Print a line a model."""
+    transferred = any(model.get("dataset") for model in family)
     print_table(
-        ["model", "kind", "MACs", "params", "validation", "test", "latency", "widths"],
+        [
+            "model",
+            *(["data set"] if transferred else []),
+            "kind",
+            "MACs",
+            "params",
+            "validation",
+            "test",
+            "latency",
+            "widths",
+        ],
         [
             [
                 model["origin"],
+                *([model.get("dataset") or "the job's"] if transferred else []),
                 model["kind"],
                 count(model["macs"]),
                 count(model["params"]),
                 share(model["validation_accuracy"]),
-                share(model["test_accuracy"]),
+                share(model.get("test_accuracy")),
                 f"{model['latency_ms']:.2f} ms" if model["latency_ms"] is not None else MISSING,
                 widths(model["widths"]),
             ]

@@ -35,6 +35,15 @@ _SENTENCES: Mapping[str, str] = {
 
 _WANTS_ROOM = "it goes on when there is room on the disk, or with"
 
+_PICTURES = "visualise"
+_TOLD: Mapping[str, str] = {
+    "prune": "tune",
+    "random": "rival: random",
+    "dense": "rival: dense",
+    _PICTURES: "draw",
+}
+"""What people are told of a phase that its name would not say. Source: slbi/structure/path.py."""
+
 _BAR = 20  # columns: on a terminal of 80 it leaves room for all that stands beside it
 
 
@@ -159,6 +168,9 @@ def _restored(data: Mapping[str, Any]) -> str:
 
 
 def _standing(data: Mapping[str, Any]) -> str:
+    if data["phase"] == _PICTURES:  # of which none has an accuracy
+        done = f"picture {data['epoch']}/{data['epochs']}"
+        return f"{done}  left {duration(data['eta_seconds'])}"
     return "  ".join(
         (
             f"epoch {data['epoch']}/{data['epochs']}",
@@ -169,4 +181,5 @@ def _standing(data: Mapping[str, Any]) -> str:
 
 
 def _phase(data: Mapping[str, Any]) -> str:
-    return f"round {data['round']}" if data["phase"] == "grow" else str(data["phase"])
+    phase = str(data["phase"])
+    return f"round {data['round']}" if phase == "grow" else _TOLD.get(phase, phase)

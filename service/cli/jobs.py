@@ -8,18 +8,32 @@ import typer
 
 from service.cli.chart import print_path
 from service.cli.exits import ExitCode
+from service.cli.findings import print_findings
 from service.cli.follow import follow, follow_as_json, progress_line
-from service.cli.options import AsJson, JobId, Server, connect
+from service.cli.options import AsJson, JobId, Server, connect, job_id
 from service.cli.output import MISSING, console, duration, print_json, print_table, share
 from service.cli.overrides import spec_of
 from service.client.client import Client
-from service.contract import JobState
+from service.contract import JobKind, JobState
 
 
 def submit(
     dataset: Annotated[str | None, typer.Argument(help="Name from `slbi datasets`.")] = None,
     backbone: Annotated[str | None, typer.Argument(help="Name from `slbi backbones`.")] = None,
     *,
+    kind: Annotated[JobKind | None, typer.Option(help="What to do; grow by default.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(metavar="JOB", help="Start from a model of this job.", parser=job_id),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Which model of it; the most accurate by default."),
+    ] = None,
+    source_file: Annotated[
+        Path | None,
+        typer.Option(help="Send this safetensors file, and start from it.", exists=True),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -34,9 +48,15 @@ def submit(
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for a network to be grown, e.g. `slbi submit digits vgg11 --watch`."""
-    spec = spec_of(dataset, backbone, file, settings or [])
+    """Ask for a network to be grown, or whatever `--kind` says: `slbi submit digits vgg11`."""
+    start = {"job": source, "model": model} if source or model else None
+    if start is not None and source_file is not None:
+        raise ValueError("--source-file must stand alone, without --source and --model")
+    named = {"kind": kind, "dataset": dataset, "backbone": backbone, "source": start}
+    spec = spec_of(named, file, settings or [])
     with connect(server) as client:
+        if source_file is not None:
+            spec["source"] = {"upload": client.upload(source_file)["id"]}
         job = client.submit(spec, dry_run=dry_run)
         if dry_run or as_json:
             print_json(job)
@@ -51,6 +71,7 @@ def submit(
 def jobs(
     *,
     state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
+    kind: Annotated[JobKind | None, typer.Option(help="Only jobs of this kind.")] = None,
     label: Annotated[str | None, typer.Option(help="Only jobs of this label.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 20,
     server: Server = None,
@@ -58,16 +79,17 @@ def jobs(
 ) -> None:
     """List the jobs, newest first."""
     with connect(server) as client:
-        found = client.jobs(state=state, label=label)
+        found = client.jobs(state=state, kind=kind, label=label)
         listed = [job for job, _ in zip(found, range(limit), strict=False)]
     if as_json:
         print_json(listed)
         return
     print_table(
-        ["job", "state", "data set", "backbone", "best", "label", "created"],
+        ["job", "kind", "state", "data set", "backbone", "best", "label", "created"],
         [
             [
                 job["id"],
+                job["kind"],
                 job["state"],
                 job["spec"]["dataset"],
                 job["spec"]["backbone"],
@@ -90,7 +112,10 @@ def show(job_id: JobId, *, server: Server = None, as_json: AsJson = False) -> No
         print_json(job)
         return
     for name, value in _facts(job).items():
-        console().print(f"{name:<10}{value}")
+        console().print(f"{name:<10}{value}", markup=False)
+    if job["findings"]:
+        console().print()
+        print_findings(job["findings"])
 
 
 def attempts(job_id: JobId, *, server: Server = None, as_json: AsJson = False) -> None:
@@ -134,6 +159,7 @@ def _follow(client: Client, job_id: str, *, as_json: bool) -> None:
 def _facts(job: dict[str, Any]) -> dict[str, str]:
     facts = {
         "job": job["id"],
+        "kind": job["kind"],
         "state": job["state"],
         "data set": job["spec"]["dataset"],
         "backbone": job["spec"]["backbone"],
@@ -141,6 +167,8 @@ def _facts(job: dict[str, Any]) -> dict[str, str]:
         "attempts": str(job["attempts"]),
         "best": share(job["best_accuracy"]),
     }
+    if source := job["spec"].get("source"):
+        facts["source"] = "  ".join(f"{name} {value}" for name, value in source.items() if value)
     if job["progress"]:
         facts["progress"] = progress_line(job["progress"])
     if job["error"]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from pydantic import ValidationError
 
-from service.cli import family, files, grow, jobs, offers, serving, steer, sweeping
+from service.cli import family, files, jobs, local, offers, serving, steer, sweeping
 from service.cli.exits import CommandError, exit_code
 from service.cli.keys import keys
 from service.cli.output import console
@@ -35,6 +35,7 @@ def command() -> typer.Typer:
         rich_markup_mode="markdown",
     )
     run, ask, look = "Run", "Ask for a network", "Look at what is there"
+    here = "Train on this machine, without a service"
     app.command(rich_help_panel=run)(serving.serve)
     app.command(rich_help_panel=ask)(jobs.submit)
     app.command(rich_help_panel=ask)(jobs.watch)
@@ -58,7 +59,10 @@ def command() -> typer.Typer:
     app.command(rich_help_panel=run, context_settings=serving.PASSED_ON)(serving.worker)
     app.command(rich_help_panel=run)(serving.migrate)
     app.command(rich_help_panel=run)(sweeping.sweep)
-    app.command(rich_help_panel=run)(grow.grow)
+    for kind in (
+        local.grow, local.train, local.weights, local.ticket, local.prune, local.visualise,
+    ):  # fmt: skip
+        app.command(rich_help_panel=here)(kind)
     return app
 
 

@@ -1,21 +1,18 @@
 """A job's spec from what the command line says."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 
-def spec_of(
-    dataset: str | None, backbone: str | None, file: Path | None, settings: Sequence[str]
-) -> dict[str, Any]:
-    """Return a spec: the file's, then the two names, then the single settings, the later winning.
+def spec_of(named: Mapping[str, Any], file: Path | None, settings: Sequence[str]) -> dict[str, Any]:
+    """Return a spec: the file's, then what was named, then the single settings, the later winning.
 
     Only the form is looked at here; what the fields may hold, the service says.
 
     Args:
-        dataset: Name of a data set; None leaves the file's.
-        backbone: Name of a backbone; None leaves the file's.
+        named: Fields that have an argument or option of their own; None leaves the file's.
         file: A spec as JSON, or nothing.
         settings: `a.b=value`, the value as JSON, or as the text it is where it is none.
 
@@ -23,11 +20,7 @@ def spec_of(
         ValueError: The file holds no JSON object, or a setting is not of the form `name=value`.
     """
     spec = _read(file) if file else {}
-    spec |= {
-        name: value
-        for name, value in (("dataset", dataset), ("backbone", backbone))
-        if value is not None
-    }
+    spec |= {name: value for name, value in named.items() if value is not None}
     for setting in settings:
         _put(spec, setting)
     return spec

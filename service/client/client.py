@@ -87,7 +87,7 @@ class Client:
         """Return the job made of a spec, or with `dry_run` what it would be and cost.
 
         Args:
-            spec: A `service.contract.JobSpec` as JSON.
+            spec: A `service.spec.jobs.JobSpec` as JSON.
             idempotency_key: The same key and spec give the same job; None makes a new key.
             dry_run: Check and estimate, and make no job.
         """
@@ -99,9 +99,11 @@ class Client:
         """Return one job."""
         return self._json("GET", f"/v1/jobs/{job_id}")
 
-    def jobs(self, *, state: str | None = None, label: str | None = None) -> Iterator[Json]:
+    def jobs(
+        self, *, state: str | None = None, kind: str | None = None, label: str | None = None
+    ) -> Iterator[Json]:
         """Give the jobs, newest first, fetching page after page as they are taken."""
-        params: dict[str, Any] = _present(state=state, label=label, limit=PAGE)
+        params: dict[str, Any] = _present(state=state, kind=kind, label=label, limit=PAGE)
         while True:
             page = self._json("GET", "/v1/jobs", params=params)
             yield from page["items"]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from service.catalogue import Backbone, Catalogue
 from service.datasets import FoundDataset, find_dataset
@@ -18,6 +19,7 @@ from service.jobs.refusals import (
     wrong_training,
     wrong_transfer,
 )
+from service.jobs.source_refusals import wrong_pictures, wrong_pruning, wrong_widths
 from service.jobs.sources import FoundSource
 from service.spec.jobs import (
     FromSource,
@@ -29,7 +31,9 @@ from service.spec.jobs import (
     VisualiseSpec,
     WeightsSpec,
 )
-from service.spec.sections import SourceSpec
+from service.spec.sections import SourceSpec, Strict
+
+Section = TypeVar("Section", bound=Strict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +100,11 @@ def check(
         *wrong_classes(spec, dataset),
         *wrong_optimizer(completed),
         *wrong_transfer(completed, dataset, catalogue, directories),
-        *(wrong_groups(completed, backbone)),
+        *wrong_groups(completed, backbone),
+        *wrong_training(completed),
+        *wrong_widths(found, backbone),
+        *wrong_pruning(completed, found, backbone),
+        *wrong_pictures(completed, found, backbone),
     ]
     if errors:
         raise _refused(errors)
@@ -110,7 +118,7 @@ def check(
         first=first,
         largest=largest,
     )
-    errors += [*_wrong_size(checked), *wrong_training(completed)]
+    errors += _wrong_size(checked)
     if not errors:
         errors += _wrong_caps(checked)
     if errors:
@@ -124,7 +132,10 @@ def named(spec: JobSpec) -> tuple[str, str]:
 
 
 def _started(spec: PruneSpec | VisualiseSpec, found: FoundSource) -> PruneSpec | VisualiseSpec:
-    """Return the spec with what its source tells: model, data set, backbone.
+    """Return the spec with what its source tells: model, data set, backbone, images held out.
+
+    Images of another size the network does not take; and a network must not be judged, nor a model
+    be chosen, by images that it has learnt from.
 
     Raises:
         InvalidRequestError: it names another backbone, or none tells.
@@ -140,7 +151,20 @@ def _started(spec: PruneSpec | VisualiseSpec, found: FoundSource) -> PruneSpec |
             errors.append(FieldError(pointer=f"/{name}", code="missing", message=message))
     if errors:
         raise _refused(errors)
-    return spec.model_copy(update={**told, "source": found.source})
+    update = {
+        **told,
+        "source": found.source,
+        "data": _left_out(spec.data, image_size=found.image_size, validation=found.validation),
+        "compute": _left_out(spec.compute, seed=found.seed),
+    }
+    return spec.model_copy(update=update)
+
+
+def _left_out(section: Section, **told: object) -> Section:
+    """Return a section in which what was not asked for is what the source tells."""
+    asked = section.model_dump(exclude_unset=True, exclude_none=True)
+    new = {name: value for name, value in told.items() if name not in asked and value is not None}
+    return section.model_copy(update=new)
 
 
 def _widths(

@@ -58,6 +58,7 @@ def page(
     owner: uuid.UUID,
     *,
     states: Sequence[JobState],
+    kinds: Sequence[str],
     label: str | None,
     before: uuid.UUID | None,
     limit: int,
@@ -65,7 +66,13 @@ def page(
     """Return the newest jobs that are older than `before`."""
     with database.reading() as session:
         found = page_of_jobs(
-            session, owner, states=states, label=label, before=before, limit=limit + 1
+            session,
+            owner,
+            states=states,
+            kinds=kinds,
+            label=label,
+            before=before,
+            limit=limit + 1,
         )
         jobs = found[:limit]
         latest = latest_attempts(session, jobs)

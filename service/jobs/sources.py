@@ -1,39 +1,48 @@
 """The network that a job starts from: which model of which job, or which uploaded file."""
 
-import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+from sqlalchemy.orm import Session
 
 from service.contract import JobState
 from service.errors import FieldError, InvalidRequestError
+from service.jobs.described import Described, described
 from service.jobs.results import Budget, best_of
 from service.spec.sections import SourceSpec
 from service.store.database import Database
 from service.store.family import Member, family_of
 from service.store.jobs import find_job
-from service.store.uploads import find_upload
-from service.tensors import METADATA, read_header
-
-DESCRIPTION = "slbi"
-"""Key of a checkpoint's metadata that holds its JSON. Source: docs/data.md, "Checkpoints"."""
+from service.store.needs import keep_source
+from service.store.tables import Job
+from service.store.uploads import find_kept
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundSource:
-    """A network that a job can start from."""
+    """A network that a job can start from. None stands for what only who sent it knows."""
 
     source: SourceSpec
     """As asked, its model named."""
     dataset: str | None
-    """On which it was trained; None where only who sent it knows."""
+    """On which it was trained."""
     backbone: str | None
-    """Its name; None where only who sent it knows."""
+    """Its name."""
     widths: Mapping[str, int] | None
-    """Group -> filters; None where only the file tells."""
+    """Group -> filters."""
+    image_size: int | None
+    """Side to which its images were scaled, px; None also where they were not."""
+    validation: float | None
+    """Share of the training images that it did not learn from."""
+    seed: int | None
+    """Which images those are."""
+    ordered: bool
+    """Whether it says in which order its filters entered the support."""
+    followed: bool
+    """Whether the path is stored that led to it."""
 
 
 def find_source(
@@ -49,7 +58,7 @@ def find_source(
 
     Raises:
         InvalidRequestError: this owner has no such job, model or upload, the job has not succeeded,
-            or the file is not kept any more.
+            or the file is not kept any more or says nonsense of itself.
     """
     if source.job is None:
         return _uploaded(database, artifacts, owner, source)
@@ -66,14 +75,31 @@ def find_source(
     member = _member(source, members)
     expires_at = member.artifact.expires_at
     if expires_at is not None and expires_at <= datetime.now(UTC):
-        message = f"source.model must have a file, that of {member.model.id} is not kept any more"
-        raise _refused("/source/model", "gone", message)
+        raise _gone(member.model.id)
     return FoundSource(
         source=SourceSpec(job=source.job, model=member.model.id),
         dataset=member.model.dataset or job.spec["dataset"],
         backbone=job.spec["backbone"],
         widths=member.model.widths,
+        image_size=job.spec["data"]["image_size"],
+        validation=job.spec["data"]["validation"],
+        seed=job.spec["compute"]["seed"],
+        ordered=True,
+        followed=True,
     )
+
+
+def hold_source(session: Session, job: Job) -> None:
+    """Keep what a job starts from, found before, until it has ended; in the job's transaction.
+
+    Raises:
+        InvalidRequestError: it is not kept any more.
+    """
+    if keep_source(session, job, datetime.now(UTC)):
+        return
+    if job.source_upload is not None:
+        raise _unknown(job.source_upload)
+    raise _gone(job.spec["source"]["model"])
 
 
 def _uploaded(
@@ -82,28 +108,30 @@ def _uploaded(
     """Return an uploaded network; one that this project wrote tells what it is."""
     upload_id = source.upload
     with database.reading() as session:
-        upload = None if upload_id is None else find_upload(session, owner, upload_id)
+        now = datetime.now(UTC)
+        upload = None if upload_id is None else find_kept(session, owner, upload_id, now)
         session.expunge_all()
-    if upload is None or upload.expires_at <= datetime.now(UTC):
-        message = f"source.upload must be the id of one of your uploads, got {upload_id}"
-        raise _refused("/source/upload", "unknown_upload", message)
-    about = _description(artifacts / upload.storage_key)
+    if upload is None:
+        raise _unknown(upload_id)
+    try:
+        about = described(artifacts / upload.storage_key)
+    except OSError:
+        raise _unknown(upload_id) from None
+    except ValueError as error:
+        message = f"source.upload must describe itself as a checkpoint does, or not: {error}"
+        raise _refused("/source/upload", "unsound_description", message) from error
+    told = Described() if about is None else about
     return FoundSource(
         source=source,
-        dataset=about.get("dataset"),
-        backbone=about.get("backbone"),
-        widths=about.get("widths"),
+        dataset=told.dataset,
+        backbone=told.backbone,
+        widths=told.widths,
+        image_size=told.config.data.image_size,
+        validation=told.config.data.validation,
+        seed=told.config.compute.seed,
+        ordered=bool(told.entry),
+        followed=False,
     )
-
-
-def _description(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint says about itself, nothing if it holds tensors alone."""
-    try:
-        told = read_header(path).get(METADATA, {}).get(DESCRIPTION, "{}")
-        about = json.loads(told)
-    except (OSError, ValueError):
-        return {}
-    return about if isinstance(about, dict) else {}
 
 
 def _member(source: SourceSpec, members: Sequence[Member]) -> Member:
@@ -118,6 +146,16 @@ def _member(source: SourceSpec, members: Sequence[Member]) -> Member:
     known = ", ".join(str(member.model.id) for member in members)
     message = f"source.model must be a model of the job, one of {known}; got {source.model}"
     raise _refused("/source/model", "unknown_model", message)
+
+
+def _unknown(upload_id: uuid.UUID | None) -> InvalidRequestError:
+    message = f"source.upload must be the id of one of your uploads, got {upload_id}"
+    return _refused("/source/upload", "unknown_upload", message)
+
+
+def _gone(model_id: uuid.UUID | str) -> InvalidRequestError:
+    message = f"source.model must have a file, that of {model_id} is not kept any more"
+    return _refused("/source/model", "gone", message)
 
 
 def _refused(pointer: str, code: str, message: str) -> InvalidRequestError:

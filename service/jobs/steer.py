@@ -13,6 +13,7 @@ from service.jobs.follow import FollowedJob, missing
 from service.queue import Queue
 from service.store import jobs as stored
 from service.store.database import Database
+from service.store.needs import keep_source
 
 CANCELLABLE_STATES = frozenset(JobState) - FINAL_STATES
 """States in which a job can be cancelled."""
@@ -70,10 +71,13 @@ def retry(database: Database, queue: Queue, owner: uuid.UUID, job_id: uuid.UUID)
 
     Raises:
         NotFoundError: this owner has none of this id.
-        ConflictError: it is neither.
+        ConflictError: it is neither, or what it starts from is not kept any more.
     """
     with _steering(database, owner, job_id, RETRYABLE_STATES, "retried") as (session, found):
-        stored.retry(session, found.job, datetime.now(UTC))
+        now = datetime.now(UTC)
+        if not keep_source(session, found.job, now):
+            raise ConflictError(f"What job {job_id} starts from must be kept, it is not any more.")
+        stored.retry(session, found.job, now)
     queue.wake()
     return found
 

@@ -19,9 +19,10 @@ from service.errors import FieldError, InvalidRequestError
 from service.estimate import rate, training_macs
 from service.jobs.check import CheckedSpec, check
 from service.jobs.refusals import given
-from service.jobs.sources import find_source
+from service.jobs.sources import find_source, hold_source
 from service.queue import Queue
 from service.spec.jobs import (
+    FromSource,
     GrowSpec,
     JobSpec,
     PruneSpec,
@@ -118,6 +119,7 @@ def submit(
         )
     try:
         with database.writing() as session:
+            hold_source(session, job)
             insert_job(session, job, replay)
     except IntegrityError:
         if idempotency_key is None:
@@ -183,6 +185,7 @@ def _replayed(database: Database, owner: uuid.UUID, key: str, asked: str) -> Sub
 
 def _job(owner: uuid.UUID, spec: JobSpec) -> Job:
     now = datetime.now(UTC)
+    source = spec.source if isinstance(spec, FromSource) else None
     return Job(
         id=new_id(),
         owner=owner,
@@ -190,6 +193,8 @@ def _job(owner: uuid.UUID, spec: JobSpec) -> Job:
         label=spec.label,
         spec=spec.model_dump(mode="json"),
         spec_sha256=_sha256(spec),
+        source_job=None if source is None else source.job,
+        source_upload=None if source is None else source.upload,
         state=JobState.QUEUED,
         priority=spec.priority,
         created_at=now,

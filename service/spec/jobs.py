@@ -157,21 +157,24 @@ KINDS: tuple[type[AnyJob], ...] = (
 KIND_NAMES = tuple(kind.model_fields["kind"].annotation.__args__[0] for kind in KINDS)  # type: ignore[union-attr]  # each is a Literal of one
 
 
-def _kind_of(value: object) -> object:
-    """Return which kind a spec is of; one that names none is to grow."""
-    if isinstance(value, Mapping):
-        return value.get("kind", "grow")
-    return getattr(value, "kind", None)
+def _tag_of(value: object) -> str:
+    """Return the tag of a spec's kind; a spec that names none is to grow.
+
+    An error's place begins with the tag, which must not be taken for a field: `train` is one too.
+    """
+    given = isinstance(value, Mapping)
+    kind = value.get("kind", "grow") if given else getattr(value, "kind", None)  # type: ignore[attr-defined]
+    return f"kind={kind}"
 
 
 JobSpec = Annotated[
-    Annotated[GrowSpec, Tag("grow")]
-    | Annotated[TrainSpec, Tag("train")]
-    | Annotated[WeightsSpec, Tag("weights")]
-    | Annotated[TicketSpec, Tag("ticket")]
-    | Annotated[PruneSpec, Tag("prune")]
-    | Annotated[VisualiseSpec, Tag("visualise")],
-    Discriminator(_kind_of),
+    Annotated[GrowSpec, Tag("kind=grow")]
+    | Annotated[TrainSpec, Tag("kind=train")]
+    | Annotated[WeightsSpec, Tag("kind=weights")]
+    | Annotated[TicketSpec, Tag("kind=ticket")]
+    | Annotated[PruneSpec, Tag("kind=prune")]
+    | Annotated[VisualiseSpec, Tag("kind=visualise")],
+    Discriminator(_tag_of),
 ]
 """A job as asked, of any kind."""
 

@@ -23,7 +23,12 @@ def insert_job(session: Session, job: Job, replay: IdempotencyKey | None) -> Non
     if replay is not None:
         session.add(replay)
         session.flush()
-    data = {"dataset": job.spec["dataset"], "backbone": job.spec["backbone"], "label": job.label}
+    data = {
+        "kind": job.kind,
+        "dataset": job.spec["dataset"],
+        "backbone": job.spec["backbone"],
+        "label": job.label,
+    }
     append(
         session,
         job_id=job.id,
@@ -51,6 +56,7 @@ def page_of_jobs(
     owner: uuid.UUID,
     *,
     states: Sequence[JobState],
+    kinds: Sequence[str],
     label: str | None,
     before: uuid.UUID | None,
     limit: int,
@@ -59,12 +65,15 @@ def page_of_jobs(
 
     Args:
         states: only jobs in one of these; none at all means every state.
+        kinds: only jobs of one of these; none at all means every kind.
         label: only jobs with exactly this label.
         before: only jobs older than this one.
     """
     query = select(Job).where(Job.owner == owner)
     if states:
         query = query.where(Job.state.in_(states))
+    if kinds:
+        query = query.where(Job.kind.in_(kinds))
     if label is not None:
         query = query.where(Job.label == label)
     if before is not None:

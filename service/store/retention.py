@@ -8,10 +8,11 @@ import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Delete, Update, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, Delete, Update, and_, delete, not_, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from service.contract import FINAL_STATES, RETRYABLE_STATES, JobState
+from service.store.needs import job_is_needed, needed_jobs
 from service.store.tables import Artifact, Checkpoint, IdempotencyKey, Job, Worker
 
 
@@ -31,24 +32,28 @@ def forget_checkpoints(session: Session, *, before: datetime, limit: int) -> int
 def begin_expiry(session: Session, *, keep: timedelta, limit: int) -> int:
     """Let the artifacts of ended jobs expire when `keep` has passed since the end.
 
-    Those that have a time already keep theirs.
+    Those that have a time already keep theirs. Jobs from which others start are left out.
     """
     endless = Artifact.expires_at.is_(None)
     ended = (Job.state.in_(FINAL_STATES), Job.ended_at.is_not(None))
     having = Job.id.in_(select(Artifact.job_id).where(endless))
     changed = 0
-    for job_id, end in _locked(session, *ended, having, limit=limit).items():
-        if end is not None:
+    jobs = _locked(session, *ended, having, not_(job_is_needed()), limit=limit)
+    # Asked again behind the lock: a job may have come between the look and the lock.
+    needed = needed_jobs(session, jobs)
+    for job_id, end in jobs.items():
+        if end is not None and job_id not in needed:
             its_own = update(Artifact).where(Artifact.job_id == job_id, endless)
             changed += _do(session, its_own.values(expires_at=end + keep), Artifact.id)
     return changed
 
 
 def end_expiry(session: Session, *, limit: int) -> int:
-    """Let no artifact expire whose job was retried."""
+    """Let no artifact expire whose job was retried, or from whose job another starts."""
     ending = Artifact.expires_at.is_not(None)
     having = Job.id.in_(select(Artifact.job_id).where(ending))
-    jobs = _locked(session, Job.state.not_in(FINAL_STATES), having, limit=limit)
+    wanted = or_(Job.state.not_in(FINAL_STATES), job_is_needed())
+    jobs = _locked(session, wanted, having, limit=limit)
     theirs = update(Artifact).where(Artifact.job_id.in_(jobs), ending)
     return _do(session, theirs.values(expires_at=None), Artifact.id)
 

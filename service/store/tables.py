@@ -97,6 +97,8 @@ class Job(Base):
         Index("ix_jobs_owner_id", "owner", "id"),
         Index("ix_jobs_claim", "state", "priority", "queued_at"),
         Index("ix_jobs_lease_until", "lease_until"),
+        Index("ix_jobs_source_job", "source_job"),
+        Index("ix_jobs_source_upload", "source_upload"),
     )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
@@ -105,6 +107,10 @@ class Job(Base):
     label: Mapped[str | None] = mapped_column(String(200))
     spec: Mapped[dict[str, Any]]
     spec_sha256: Mapped[str] = mapped_column(String(64))
+    source_job: Mapped[uuid.UUID | None]
+    """Job whose model this one starts from; its files are kept until this one has ended."""
+    source_upload: Mapped[uuid.UUID | None]
+    """Likewise the upload."""
     state: Mapped[str] = mapped_column(String(16))
     priority: Mapped[int]
     created_at: Mapped[datetime]

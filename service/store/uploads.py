@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, not_, select
 from sqlalchemy.orm import Session
 
+from service.store.needs import upload_is_kept, upload_is_needed
 from service.store.tables import Upload
 
 FOLDER = "uploads"
@@ -31,6 +32,20 @@ def find_upload(session: Session, owner: uuid.UUID, upload_id: uuid.UUID) -> Upl
     ).one_or_none()
 
 
+def find_kept(
+    session: Session, owner: uuid.UUID, upload_id: uuid.UUID, now: datetime
+) -> Upload | None:
+    """Return an upload of this owner whose time is not over, or that a job needs."""
+    mine = (Upload.id == upload_id, Upload.owner == owner)
+    return session.scalars(select(Upload).where(*mine, upload_is_kept(now))).one_or_none()
+
+
+def lock_upload(session: Session, owner: uuid.UUID, upload_id: uuid.UUID) -> Upload | None:
+    """Return an upload of this owner, locked until the transaction ends."""
+    mine = (Upload.id == upload_id, Upload.owner == owner)
+    return session.scalars(select(Upload).where(*mine).with_for_update()).one_or_none()
+
+
 def page_of_uploads(
     session: Session,
     owner: uuid.UUID,
@@ -48,26 +63,22 @@ def page_of_uploads(
         before: only uploads older than this one.
         limit: how many at most.
     """
-    query = select(Upload).where(Upload.owner == owner, Upload.expires_at > now)
+    query = select(Upload).where(Upload.owner == owner, upload_is_kept(now))
     if before is not None:
         query = query.where(Upload.id < before)
     return session.scalars(query.order_by(Upload.id.desc()).limit(limit)).all()
 
 
-def delete_upload(session: Session, owner: uuid.UUID, upload_id: uuid.UUID) -> str | None:
-    """Delete an upload of this owner and return its storage key; None if there is none."""
-    mine = (Upload.id == upload_id, Upload.owner == owner)
-    return session.scalar(delete(Upload).where(*mine).returning(Upload.storage_key))
-
-
 def forget_uploads(session: Session, *, now: datetime, limit: int) -> Sequence[str]:
     """Delete a batch of the uploads whose time is over and return their storage keys.
 
-    Those that others lock at this moment are left for the next time.
+    Those that a job needs stay; those that others lock at this moment are left for the next time.
     """
-    over = select(Upload.id).where(Upload.expires_at <= now).limit(limit)
+    unneeded = not_(upload_is_needed())
+    over = select(Upload.id).where(Upload.expires_at <= now, unneeded).limit(limit)
     rows = session.scalars(over.with_for_update(skip_locked=True)).all()
-    gone = delete(Upload).where(Upload.id.in_(rows)).returning(Upload.storage_key)
+    # Asked again behind the lock: a job may have come between the look and the lock.
+    gone = delete(Upload).where(Upload.id.in_(rows), unneeded).returning(Upload.storage_key)
     return session.scalars(gone.execution_options(synchronize_session=False)).all()
 
 

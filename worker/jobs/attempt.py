@@ -12,7 +12,7 @@ import traceback
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -24,6 +24,7 @@ from service.settings import Settings
 from service.spec.jobs import read_spec
 from service.store.database import Database
 from worker.jobs.exits import EXIT_FENCE_LOST, EXIT_OOM, EXIT_PREEMPTED, EXIT_RECORDED
+from worker.jobs.held import Held
 from worker.jobs.process import die_with_parent
 
 if TYPE_CHECKING:
@@ -73,16 +74,16 @@ def _run(settings: Settings, job_id: uuid.UUID, fence: int, stop: _Stop) -> int:
     from worker.jobs.sql_recorder import SqlRecorder  # noqa: PLC0415 - see above
     from worker.training.epoch import Stopped  # noqa: PLC0415 - see above
 
-    held: dict[str, Any] = {
-        "database": Database(settings.database),
-        "job_id": job_id,
-        "fence": fence,
-        "artifacts": settings.artifacts,
-        "give_up": stop,
-    }
-    recorder = SqlRecorder(**held)
+    held = Held(
+        database=Database(settings.database),
+        job_id=job_id,
+        fence=fence,
+        artifacts=settings.artifacts,
+        give_up=stop,
+    )
+    recorder = SqlRecorder(held)
     try:
-        end = _train(settings, held["database"], recorder, SqlLedger(**held), stop)
+        end = _train(settings, held.database, recorder, SqlLedger(held), stop)
         recorder.finish(
             end.outcome,
             end.reason,

@@ -2,66 +2,47 @@
 
 import hashlib
 import json
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
-
-from sqlalchemy.orm import Session
+from typing import Any
 
 from service.contract import AttemptOutcome, JobState
 from service.store import claims, recording
-from service.store.database import Database
 from service.store.files import unreferenced
 from service.store.ids import new_id
 from service.store.tables import Artifact, Job, Model, PathGrowth, PathLayer, PathStep, PathSupport
 from slbi.structure.path import GrowthRecord, LayerRecord, StepRecord
-from worker.jobs.persist import persist
+from worker.jobs.held import Held
 from worker.training.keeper import Point
 from worker.training.recorder import FileRecord, ModelRecord, ProgressRecord, TestRecord
-
-T = TypeVar("T")
 
 
 class SqlRecorder:
     """A `RunRecorder` of one attempt. Each call is one transaction.
 
     Args:
-        database: where.
-        job_id: the job that is held.
-        fence: the fence under which it is held.
-        artifacts: directory of all files of all jobs.
-        give_up: asked while the database is away; True lets the error through.
+        held: what the attempt holds.
 
     Every call raises FenceLostError, having written nothing, once the job is not held any more.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        job_id: uuid.UUID,
-        fence: int,
-        artifacts: Path,
-        give_up: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self._database = database
-        self._held: dict[str, Any] = {"job_id": job_id, "fence": fence}
-        self._artifacts = artifacts
-        self._give_up = give_up
+    def __init__(self, held: Held) -> None:
+        self._held = held
         self._names: dict[int, str] = {}
         self._models = 0
 
     @property
     def output(self) -> Path:
-        """Folder of this attempt's files: no other attempt ever writes there."""
-        return self._artifacts / str(self._held["job_id"]) / str(self._held["fence"])
+        """Folder of this attempt's files."""
+        return self._held.output
 
     def begin(self, pid: int) -> Job:
         """Note this process's id with the attempt; return the job as it stood."""
-        return self._write(lambda session: recording.begin(session, **self._held, pid=pid))
+        return self._held.write(
+            lambda session: recording.begin(session, **self._held.claim, pid=pid)
+        )
 
     def go_on(self, point: Point | None) -> None:
         """Go on from where the ledger was rewound to; remove what attempts before left for nothing.
@@ -70,9 +51,9 @@ class SqlRecorder:
             point: where; None begins anew.
         """
         self._models = 0 if point is None else point.models
-        with self._database.reading() as session:
+        with self._held.database.reading() as session:
             left = unreferenced(
-                session, self._artifacts, self._held["job_id"], below=self._held["fence"]
+                session, self._held.artifacts, self._held.job_id, below=self._held.fence
             )
         for path in left:
             path.unlink(missing_ok=True)
@@ -87,10 +68,10 @@ class SqlRecorder:
         space_needed: int | None = None,
     ) -> JobState:
         """End the attempt and return the state in which that leaves the job."""
-        return self._write(
+        return self._held.write(
             lambda session: claims.finish(
                 session,
-                **self._held,
+                **self._held.claim,
                 outcome=outcome,
                 reason=reason,
                 now=datetime.now(UTC),
@@ -103,13 +84,13 @@ class SqlRecorder:
     def layers(self, layers: Sequence[LayerRecord]) -> None:
         """Keep the layers."""
         self._names = {layer.index: layer.name for layer in layers}
-        self._write(
+        self._held.write(
             lambda session: recording.layers(
                 session,
-                **self._held,
+                **self._held.claim,
                 rows=[
                     PathLayer(
-                        job_id=self._held["job_id"],
+                        job_id=self._held.job_id,
                         layer=layer.index,
                         name=layer.name,
                         kind=layer.kind,
@@ -125,23 +106,23 @@ class SqlRecorder:
         """Keep one point."""
         point = _values(step)
         del point["support"]
-        at = {"job_id": self._held["job_id"], "step": step.step}
-        self._write(
+        at = {"job_id": self._held.job_id, "step": step.step}
+        self._held.write(
             lambda session: recording.step(
                 session,
-                **self._held,
-                row=PathStep(**self._held, **point),
+                **self._held.claim,
+                row=PathStep(**self._held.claim, **point),
                 support=[PathSupport(**at, **_values(record)) for record in step.support],
             )
         )
 
     def growth(self, growth: Sequence[GrowthRecord]) -> None:
         """Keep one round's growth."""
-        job_id = self._held["job_id"]
-        self._write(
+        job_id = self._held.job_id
+        self._held.write(
             lambda session: recording.growth(
                 session,
-                **self._held,
+                **self._held.claim,
                 rows=[PathGrowth(job_id=job_id, **_values(record)) for record in growth],
                 names=self._names,
                 now=datetime.now(UTC),
@@ -151,9 +132,9 @@ class SqlRecorder:
     def progress(self, progress: ProgressRecord) -> None:
         """Keep where the run stands."""
         data = _values(progress) | {"widths": dict(progress.widths)}
-        self._write(
+        self._held.write(
             lambda session: recording.progress(
-                session, **self._held, data=data, now=datetime.now(UTC)
+                session, **self._held.claim, data=data, now=datetime.now(UTC)
             )
         )
 
@@ -167,20 +148,20 @@ class SqlRecorder:
         position, stored = self._models, self._stored(model.checkpoint, "a checkpoint")
         member = _values(model) | {"widths": dict(model.widths)}
         del member["checkpoint"]
-        self._write(
+        self._held.write(
             lambda session: recording.publish(
                 session,
-                **self._held,
+                **self._held.claim,
                 row=Model(
                     id=model_id,
-                    job_id=self._held["job_id"],
+                    job_id=self._held.job_id,
                     position=position,
                     artifact_id=artifact_id,
                     **member,
                 ),
                 artifact=Artifact(
                     id=artifact_id,
-                    **self._held,
+                    **self._held.claim,
                     **stored,
                     kind="checkpoint",
                     format="safetensors",
@@ -195,9 +176,9 @@ class SqlRecorder:
     def tested(self, results: tuple[TestRecord, ...]) -> None:
         """Keep the test accuracies."""
         accuracies = {result.model: result.accuracy for result in results}
-        self._write(
+        self._held.write(
             lambda session: recording.tested(
-                session, **self._held, accuracies=accuracies, now=datetime.now(UTC)
+                session, **self._held.claim, accuracies=accuracies, now=datetime.now(UTC)
             )
         )
 
@@ -211,11 +192,13 @@ class SqlRecorder:
         stored = self._stored(record.path, "a file")
         about = _values(record)
         del about["path"]
-        self._write(
+        self._held.write(
             lambda session: recording.file(
                 session,
-                **self._held,
-                row=Artifact(id=artifact_id, **self._held, **stored, **about, published_at=now),
+                **self._held.claim,
+                row=Artifact(
+                    id=artifact_id, **self._held.claim, **stored, **about, published_at=now
+                ),
                 now=now,
             ),
             flow="attach",
@@ -228,9 +211,9 @@ class SqlRecorder:
             ValueError: JSON cannot say it: PostgreSQL takes no NaN.
         """
         data = json.loads(json.dumps(dict(findings), allow_nan=False))
-        self._write(
+        self._held.write(
             lambda session: recording.findings(
-                session, **self._held, data=data, now=datetime.now(UTC)
+                session, **self._held.claim, data=data, now=datetime.now(UTC)
             ),
             flow="findings",
         )
@@ -243,10 +226,7 @@ class SqlRecorder:
         """
         if not path.is_relative_to(self.output):
             raise ValueError(f"{what} must lie in {self.output}, got {path}")
-        return {"storage_key": path.relative_to(self._artifacts).as_posix(), **_describe(path)}
-
-    def _write(self, write: Callable[[Session], T], flow: str | None = None) -> T:
-        return persist(self._database, write, give_up=self._give_up, flow=flow)
+        return {"storage_key": path.relative_to(self._held.artifacts).as_posix(), **_describe(path)}
 
 
 def _values(record: Any) -> dict[str, Any]:  # noqa: ANN401 - any of the frozen records

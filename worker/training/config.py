@@ -90,7 +90,7 @@ class GrowthConfig:
     max_macs: int | None = None
     """No network of more multiply-accumulates an image is grown, 1 or more; None: no limit."""
     max_epochs: int | None = None
-    """Epochs of all rounds together, 1 or more; None: `round_epochs` times `max_rounds`."""
+    """Epochs of all rounds together, 1 to 1,000,000; None: `round_epochs` times `max_rounds`."""
     max_seconds: float | None = None
     """After so many seconds no further round begins, above 0; None: no limit."""
     max_training_macs: int | None = None
@@ -116,7 +116,9 @@ class GrowthConfig:
     def _check_caps(self) -> None:
         if self.max_width is not None:
             whole("max_width", self.max_width, 1, 65536)
-        caps = ("max_params", "max_macs", "max_epochs", "max_training_macs")
+        if self.max_epochs is not None:
+            whole("max_epochs", self.max_epochs, 1, 1_000_000)
+        caps = ("max_params", "max_macs", "max_training_macs")
         for name in caps:
             cap: int | None = getattr(self, name)
             if cap is not None:

@@ -40,12 +40,13 @@ class Kind:
         return {name: hints[name] for name in names if dataclasses.is_dataclass(hints[name])}
 
     def default(self, section: str) -> Mapping[str, object]:
-        """Return the defaults of a section that has any, field -> value; else nothing."""
+        """Return the defaults of a section, field -> value: the kind's, else its fields' own."""
         for each in dataclasses.fields(self.config):
             if each.name == section and each.default_factory is not dataclasses.MISSING:
                 made = each.default_factory()
                 return {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
-        return {}
+        known = dataclasses.fields(self.sections()[section])
+        return {f.name: f.default for f in known if f.default is not dataclasses.MISSING}
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from service.contract import HELD_STATES, AttemptOutcome, JobState
+from service.contract import HELD_STATES, AttemptOutcome, JobKind, JobState
 from service.jobs.follow import FollowedJob
 from service.jobs.submit import Forecast, NetworkSize
 from service.spec.jobs import JobSpec
@@ -61,7 +61,7 @@ class JobAnswer(BaseModel):
     """A job."""
 
     id: uuid.UUID
-    kind: str
+    kind: JobKind
     label: str | None
     dataset: str
     backbone: str

@@ -144,6 +144,9 @@ class ModelAnswer(BaseModel):
     round: int
     kind: ModelKind
     origin: str
+    dataset: str | None = Field(
+        description="Whose classes it tells apart, where that is not the job's own data set."
+    )
     widths: dict[str, int]
     params: int
     macs: int

@@ -1,24 +1,27 @@
 """Whatever is sent, the service answers with what its document says, and never with a 500."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from service.spec.jobs import GrowSpec
+from service.spec.jobs import KIND_NAMES, KINDS
 from tests.service.running import SPEC, Service
 from tests.service.tensor_files import content
 
-_SECTIONS = ("data", "optim", "growth", "tune", "compute")
-_FIELDS = sorted(
-    {*GrowSpec.model_fields}
-    | {
-        name
-        for section in _SECTIONS
-        for name in GrowSpec.model_fields[section].default.__class__.model_fields
-    }
-)
+
+def _fields(model: type[BaseModel]) -> Iterator[str]:
+    """Yield the name of every field of a spec and of its sections."""
+    for name, info in model.model_fields.items():
+        yield name
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _fields(info.annotation)
+
+
+_FIELDS = sorted({name for kind in KINDS for name in _fields(kind)})
 _SCALARS = st.one_of(
     st.none(),
     st.booleans(),
@@ -36,7 +39,10 @@ _VALUES = st.recursive(
     ),
     max_leaves=8,
 )
-_SPECS = st.dictionaries(_NAMES, _VALUES, max_size=6).map(lambda changes: {**SPEC, **changes})
+_KINDS = st.sampled_from([{"kind": name} for name in KIND_NAMES] + [{}])
+_SPECS = st.tuples(_KINDS, st.dictionaries(_NAMES, _VALUES, max_size=6)).map(
+    lambda drawn: {**SPEC, **drawn[0], **drawn[1]}
+)
 _ALLOWED = {200, 202, 400, 422}
 
 _quickly = settings(

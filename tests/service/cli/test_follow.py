@@ -135,5 +135,21 @@ def test_a_bar_says_what_a_job_is_doing_until_its_next_epoch(kind: str, said: st
     assert f"{said} ━" in shown.splitlines()[-3].split("\x1b[2K")[-1]
 
 
+@pytest.mark.parametrize(
+    ("phase", "said"),
+    [
+        ("train", "train  epoch 12/60  accuracy"),
+        ("prune", "tune  epoch 12/60  accuracy"),
+        ("finetune", "finetune  epoch"),
+        ("ticket", "ticket  epoch"),
+        ("random", "rival: random  epoch"),
+        ("dense", "rival: dense  epoch"),
+        ("visualise", "draw  picture 12/60  left 2:03:07  widths"),
+    ],
+)
+def test_every_phase_is_told_as_what_it_is(phase: str, said: str) -> None:
+    assert told("progress", {**PROGRESS, "phase": phase}).startswith(said)
+
+
 def test_what_only_machines_need_is_not_told() -> None:
     assert told("model", {}) == told("step", {}) == ""

@@ -7,8 +7,7 @@ from service.cli.overrides import spec_of
 
 def test_names_and_settings_make_a_nested_spec() -> None:
     spec = spec_of(
-        "digits",
-        "vgg11",
+        {"dataset": "digits", "backbone": "vgg11"},
         None,
         ["growth.max_rounds=3", "growth.start.conv1=16", "optim.mu=auto", "data.augment=false"],
     )
@@ -26,7 +25,7 @@ def test_what_is_typed_wins_over_the_file(tmp_path: Path) -> None:
     file.write_text(
         '{"dataset": "mnist", "backbone": "lenet5", "growth": {"ratio": 2, "start": 8}}'
     )
-    spec = spec_of("digits", None, file, ["growth.start=16"])
+    spec = spec_of({"dataset": "digits", "backbone": None}, file, ["growth.start=16"])
     assert spec == {
         "dataset": "digits",
         "backbone": "lenet5",
@@ -35,7 +34,7 @@ def test_what_is_typed_wins_over_the_file(tmp_path: Path) -> None:
 
 
 def test_a_group_replaces_one_number_for_all() -> None:
-    assert spec_of(None, None, None, ["growth.start=8", "growth.start.conv1=16"]) == {
+    assert spec_of({}, None, ["growth.start=8", "growth.start.conv1=16"]) == {
         "growth": {"start": {"conv1": 16}}
     }
 
@@ -43,7 +42,7 @@ def test_a_group_replaces_one_number_for_all() -> None:
 @pytest.mark.parametrize("setting", ["growth", "=3", "growth.=3", ".start=3"])
 def test_a_setting_of_another_form_is_refused(setting: str) -> None:
     with pytest.raises(ValueError, match="--set must be like"):
-        spec_of("digits", "vgg11", None, [setting])
+        spec_of({}, None, [setting])
 
 
 @pytest.mark.parametrize("content", ["[1]", "{", ""])
@@ -53,4 +52,4 @@ def test_a_file_that_holds_no_json_object_is_refused_by_its_name(
     file = tmp_path / "spec.json"
     file.write_text(content)
     with pytest.raises(ValueError, match=r"spec\.json must hold"):
-        spec_of(None, None, file, [])
+        spec_of({}, file, [])

@@ -11,6 +11,7 @@ from service.store.ids import new_id
 from service.store.tables import Base
 from slbi.structure.path import GrowthRecord, LayerRecord, StepRecord, SupportRecord
 from tests.yard import Yard
+from worker.jobs.held import Held
 from worker.jobs.sql_recorder import SqlRecorder
 from worker.training.recorder import FileRecord, ModelRecord
 
@@ -97,13 +98,13 @@ def hold(yard: Yard) -> tuple[uuid.UUID, SqlRecorder]:
             lease=timedelta(seconds=30),
         )
     assert claim is not None
-    recorder = SqlRecorder(
-        yard.database,
+    held = Held(
+        database=yard.database,
         job_id=claim.job_id,
         fence=claim.fence,
         artifacts=yard.settings.artifacts,
     )
-    return claim.job_id, recorder
+    return claim.job_id, SqlRecorder(held)
 
 
 def count(yard: Yard, table: type[Base]) -> int:

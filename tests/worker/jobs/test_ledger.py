@@ -28,7 +28,7 @@ class Kept:
 
 
 def ledger_of(recorder: SqlRecorder) -> SqlLedger:
-    return SqlLedger(recorder._database, **recorder._held, artifacts=recorder._artifacts)
+    return SqlLedger(recorder._held)
 
 
 @pytest.fixture(params=["file", "sqlite", pytest.param("postgresql", marks=pytest.mark.stack)])

@@ -93,7 +93,7 @@ def record_all(kept: Kept) -> RunList:
 def begin_anew(recorder: SqlRecorder, pid: int = 1) -> dict[str, Any]:
     """Let an attempt begin as one does that finds no checkpoint."""
     spec = recorder.begin(pid).spec
-    ledger = SqlLedger(recorder._database, **recorder._held, artifacts=recorder._artifacts)
+    ledger = SqlLedger(recorder._held)
     ledger.rewind(None, [])
     recorder.go_on(None)
     return spec
