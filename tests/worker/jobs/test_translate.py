@@ -18,7 +18,7 @@ EVERYTHING = GrowSpec(
     classes=10,
     label="all of it",
     priority=7,
-    data=DataSpec(image_size=48, validation=0.2, augment=False),
+    data=DataSpec(image_size=48, validation=0.2, augment=False, memory="ram", workers=2),
     optim=OptimSpec(
         batch=33,
         learning_rate=0.07,

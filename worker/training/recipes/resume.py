@@ -17,7 +17,6 @@ from worker.training.state import (
     StateError,
     describe_optimizer,
     draws,
-    fingerprint,
     net_like,
     optimizer_like,
     optimizer_tensors,
@@ -138,9 +137,7 @@ def members_there(state: State, output: Path) -> bool:
 
 
 def _fingerprint(data: Data) -> list[int]:
-    return fingerprint(
-        tensor for part in (data.train, data.validation) for tensor in (part.images, part.labels)
-    )
+    return [*data.train.fingerprint(), *data.validation.fingerprint()]
 
 
 def _check(what: str, then: object, now: object) -> None:
