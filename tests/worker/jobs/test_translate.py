@@ -41,7 +41,7 @@ ANY = {
     "classes": 10,
     "label": "all of it",
     "priority": 7,
-    "data": {"image_size": 48, "validation": 0.2, "augment": False},
+    "data": {"image_size": 48, "validation": 0.2, "augment": False, "memory": "ram", "workers": 2},
     "compute": {
         "device": "cpu",
         "precision": "float32",
