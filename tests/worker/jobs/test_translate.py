@@ -27,7 +27,13 @@ OPTIM = {
     "kappa": 2.0,
     "mu": 17.0,
 }
-TWIN = {"structure": "element", "threshold": 2.0, "scaling": "fan", "normalised": True}
+TWIN = {
+    "structure": "element",
+    "threshold": 2.0,
+    "weight_threshold": 3.0,
+    "scaling": "fan",
+    "normalised": True,
+}
 TRAINING = {
     "epochs": 9,
     "learning_rate": 0.03,
