@@ -91,7 +91,9 @@ def couple(
     if mu == "auto":
         # Of the normalised variant Z moves by the share rho / kappa of what it moves by else.
         share = MAX_REMAINDER / config.kappa if twin.normalised else 1.0
-        mu = solve_mu(coupled, share * (config.learning_rate if rate is None else rate), steps, entry)
+        mu = solve_mu(
+            coupled, share * (config.learning_rate if rate is None else rate), steps, entry
+        )
     return SLBI(
         [*told, {"params": rest, "structure": None}],
         lr=config.learning_rate,
