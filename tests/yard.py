@@ -87,7 +87,7 @@ class Yard:
         job = Job(
             id=new_id(),
             owner=OWNER,
-            kind="grow",
+            kind=str(spec.get("kind", "grow")),
             spec=dict(spec),
             spec_sha256="0" * 64,
             state=JobState.QUEUED,

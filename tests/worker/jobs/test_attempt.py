@@ -3,17 +3,16 @@
 import os
 import signal
 import threading
-import uuid
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from sqlalchemy import select
 
 from service.contract import JobState
 from service.store import checkpoints
 from service.store.ids import new_id
-from service.store.tables import Artifact, Model, PathGrowth, PathLayer, PathStep, PathSupport
+from service.store.tables import Artifact, Model, PathLayer, PathStep, PathSupport
+from tests.worker.jobs.outcomes import points
 from tests.yard import SHORT_RUN, Yard, alive, running, wait_for
 from worker.jobs.attempt import _out_of_memory
 from worker.jobs.supervisor import Supervisor
@@ -70,27 +69,6 @@ def test_settings_that_do_not_go_together_fail_the_job_with_a_plain_sentence(
     job_id = sqlite_yard.enqueue({**SHORT_RUN, "optim": optim})
     supervisor(sqlite_yard).run_available(threading.Event())
     assert sqlite_yard.job(job_id).error == "nesterov needs a momentum above 0, got 0.0"
-
-
-def points(yard: Yard, job_id: uuid.UUID) -> list[tuple[object, ...]]:
-    """Return the path of a job and its family, everything but what a clock says."""
-    with yard.database.reading() as session:
-        steps = session.scalars(select(PathStep).where(PathStep.job_id == job_id))
-        told: list[tuple[object, ...]] = [
-            (row.step, row.epoch, row.round, row.phase, row.loss, row.validation_accuracy, row.macs)
-            for row in steps.all()
-        ]
-        support = session.scalars(select(PathSupport).where(PathSupport.job_id == job_id))
-        told += [(row.step, row.layer, row.n_filters, row.bits) for row in support]
-        growth = session.scalars(select(PathGrowth).where(PathGrowth.job_id == job_id))
-        told += [(row.step, row.layer, row.round, row.after, row.fill) for row in growth]
-        models = session.scalars(select(Model).where(Model.job_id == job_id))
-        for row in models:
-            file = session.get_one(Artifact, row.artifact_id).storage_key
-            weights = load_file(yard.settings.artifacts / file)
-            told.append((row.position, row.kind, row.validation_accuracy, row.test_accuracy))
-            told += [(name, tensor.sum().item()) for name, tensor in weights.items()]
-    return sorted(told, key=repr)
 
 
 @pytest.mark.slow
