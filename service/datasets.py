@@ -81,7 +81,7 @@ def absence(name: str, how_to_get: str | None, directories: Sequence[Path]) -> s
 
 def _known(dataset: Dataset, directories: Sequence[Path]) -> FoundDataset:
     present = not dataset.layouts or any(
-        all((directory / file).is_file() for file in layout)
+        all((directory / file).exists() for file in layout)  # ImageNet's are folders
         for directory in directories
         for layout in dataset.layouts
     )

@@ -8,9 +8,13 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
+from slbi.nets import backbones
+from slbi.nets.widths import Widths
 from slbi.structure.path import GrowthRecord, LayerRecord, StepRecord
 from worker.training.checkpoint import load
+from worker.training.device import generator
 from worker.training.epoch import Stopped
 from worker.training.keeper import FileLedger, Keeper, Point
 from worker.training.kinds import run
@@ -23,6 +27,7 @@ from worker.training.recorder import (
     RunList,
     TestRecord,
 )
+from worker.training.state import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,35 @@ def alone(
     path = RunList()
     around = Surroundings(directories=directories, output=output, recorder=path, **more)
     return Alone(config=config, result=run(config, around), path=path, directories=directories)
+
+
+class States:
+    """A keeper that keeps every state, and has one due so many steps after the last.
+
+    Args:
+        every: steps; the end of an epoch is kept in any case.
+    """
+
+    def __init__(self, every: int = 1) -> None:
+        self.every = every
+        self.states: list[State] = []
+
+    def keep(self, state: State, _point: object) -> None:
+        """Keep a state as it comes back from a file."""
+        self.states.append(State.from_bytes(state.to_bytes()))
+
+
+def initial(width: int) -> dict[str, Tensor]:
+    """Return the initial weights of a VGG-11 of one width for digits, of the seed 0."""
+    net = backbones.build(
+        "vgg11",
+        Widths(dict.fromkeys(backbones.groups("vgg11", 8), width)),
+        in_channels=1,
+        size=8,
+        classes=10,
+        generator=generator(0, "weights"),
+    )
+    return net.state_dict()
 
 
 class Killed(BaseException):

@@ -31,6 +31,16 @@ class DataSpec(Strict):
     augment: Annotated[
         bool, Field(description="Vary the training images as suits the data set.")
     ] = True
+    memory: Annotated[
+        Literal["auto", "ram", "disk"],
+        Field(
+            description="Where a folder's images are: all in memory, or read batch by batch; auto"
+            " leaves ImageNet, and what does not fit, on disk."
+        ),
+    ] = "auto"
+    workers: Annotated[
+        int, Field(ge=0, le=128, description="Processes that read images from disk.")
+    ] = 4
 
 
 class OptimSpec(Strict):

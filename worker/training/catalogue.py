@@ -80,7 +80,7 @@ def _dataset(source: DataSource) -> dict[str, object]:
         "files": [list(layout) for layout in source.layouts],
         "how_to_get": source.how_to_get,
         "licence": source.licence,
-        "augmentation": {"flip": source.flip, "shift": source.shift},
+        "augmentation": {"flip": source.flip, "shift": source.shift, "crop": source.crop},
         "defaults": _defaults(source.defaults),
     }
 

@@ -10,6 +10,7 @@ SEEDS = ("random", "orthogonal", "gradmax")
 SCHEDULES = ("cosine", "step", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
+MEMORIES = ("auto", "ram", "disk")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,11 +25,19 @@ class DataConfig:
     """Share of the training images held out to decide by, (0, 0.5]."""
     augment: bool = True
     """Vary the training images as suits the data set."""
+    memory: str = "auto"
+    """Where the images of a folder are: ram, all of them at once; disk, read batch by batch; auto
+    leaves those of ImageNet, and those that are too many for 2 GiB, on disk."""
+    workers: int = 4
+    """Processes that read images from disk, for each process that trains, 0 to 128;
+    never more than there are cores."""
 
     def __post_init__(self) -> None:
         within("validation", self.validation, 0.0, 0.5, above=True)
         if self.image_size is not None:
             whole("image_size", self.image_size, 8, 224)
+        one_of("memory", self.memory, MEMORIES)
+        whole("workers", self.workers, 0, 128)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

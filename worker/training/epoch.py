@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- torch's own name for it
 from torch import Tensor, nn
 
-from worker.training.data.batches import Batch, TrainingBatches
+from worker.training.data.batches import Batch, Batches
 from worker.training.device import Compute, convolutions
 
 _LOOK = 16  # steps between two looks at the loss: a look makes a GPU wait for its last step
@@ -67,7 +67,7 @@ class Tally:
 def train_epoch(
     net: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batches: TrainingBatches,
+    batches: Batches,
     *,
     rates: Sequence[float],
     compute: Compute,

@@ -5,7 +5,7 @@ lie in memory decides in which order they are summed, and so the last bits of a 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,11 +168,6 @@ def restore_draws(generators: Mapping[str, torch.Generator], states: Mapping[str
     torch.set_rng_state(states["torch"])
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])
-
-
-def fingerprint(parts: Iterable[Tensor]) -> list[int]:
-    """Return numbers that change when images or labels do, cheaply: sizes and sums."""
-    return [number for part in parts for number in (*part.shape, int(part.sum(dtype=torch.int64)))]
 
 
 def _fill(own: Tensor, given: Tensor, name: str) -> Tensor:

@@ -23,7 +23,7 @@ def test_momentum_and_decay_cannot_move_what_is_held_and_all_else_learns() -> No
         if step == 3:  # its momentum runs by then
             hold = Hold(net, {"0.weight": mask, "2.weight": rows[:, None], "2.bias": rows})
         if hold is not None:
-            free = net[0].weight.detach().clone()
+            free = net.get_parameter("0.weight").detach().clone()
             hold.apply()
             assert not net.get_parameter("0.weight")[~mask].any()
             assert not net.get_parameter("2.weight")[1].any()

@@ -104,8 +104,7 @@ def _ranked(name: str, draw: int = 0) -> tuple[Backbone, dict[str, Tensor]]:
     generator = torch.Generator().manual_seed(draw)
     groups = backbones.groups(name, 28)
     widths = Widths({group: 3 + index % 4 for index, group in enumerate(groups)})
-    shape = {"in_channels": 1, "size": 28, "classes": 3}
-    net = backbones.build(name, widths, generator=generator, **shape)
+    net = backbones.build(name, widths, in_channels=1, size=28, classes=3, generator=generator)
     return net, rank_together(filter_norms(net), {}, "norm")
 
 

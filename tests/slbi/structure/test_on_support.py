@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,19 +15,18 @@ def pair() -> tuple[nn.Sequential, SLBI]:
     """A network, channels last, whose twins have moved so far that some of each have entered."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Flatten(), nn.Linear(24, 5))
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's overloads
-    conv, linear = net[0], net[2]
-    optimizer = SLBI(
-        [
-            {"params": [conv.weight], "structure": "filter", "threshold": 0.58},
-            {"params": [linear.weight], "structure": "element", "threshold": 0.1},
-            {"params": [conv.bias, linear.bias], "structure": None},
-        ],
-        lr=0.1,
-    )
-    for weight in (conv.weight, linear.weight):
+    net.to(memory_format=torch.channels_last)
+    conv, linear = net.get_parameter("0.weight"), net.get_parameter("2.weight")
+    rest = [parameter for parameter in net.parameters() if parameter.ndim == 1]
+    groups: list[dict[str, Any]] = [
+        {"params": [conv], "structure": "filter", "threshold": 0.58},
+        {"params": [linear], "structure": "element", "threshold": 0.1},
+        {"params": rest, "structure": None},
+    ]
+    optimizer = SLBI(groups, lr=0.1)
+    for weight in (conv, linear):
         optimizer.state[weight]["z"] = weight.detach().clone()
-    for weight in (conv.weight, linear.weight):
+    for weight in (conv, linear):
         selected = optimizer.support(weight)
         assert selected.any()
         assert not selected.all()
@@ -58,7 +59,8 @@ def test_the_weights_come_back_bit_for_bit_even_after_an_error(
 ) -> None:
     net, optimizer = pair
     before = _copies(net)
-    gammas = [optimizer.gamma(weight) for weight in (net[0].weight, net[2].weight)]  # type: ignore[arg-type] # Sequential is loosely typed
+    weights = [net.get_parameter(name) for name in ("0.weight", "2.weight")]
+    gammas = [optimizer.gamma(weight) for weight in weights]
     strides = [tensor.stride() for tensor in net.state_dict().values()]
 
     class Trouble(Exception):  # noqa: N818 -- a name for a test
@@ -68,5 +70,5 @@ def test_the_weights_come_back_bit_for_bit_even_after_an_error(
         raise Trouble
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert [tensor.stride() for tensor in net.state_dict().values()] == strides
-    again = [optimizer.gamma(weight) for weight in (net[0].weight, net[2].weight)]  # type: ignore[arg-type] # likewise
+    again = [optimizer.gamma(weight) for weight in weights]
     assert all(torch.equal(one, other) for one, other in zip(gammas, again, strict=True))

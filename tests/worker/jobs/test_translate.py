@@ -27,7 +27,13 @@ OPTIM = {
     "kappa": 2.0,
     "mu": 17.0,
 }
-TWIN = {"structure": "element", "threshold": 2.0, "scaling": "fan", "normalised": True}
+TWIN = {
+    "structure": "element",
+    "threshold": 2.0,
+    "weight_threshold": 3.0,
+    "scaling": "fan",
+    "normalised": True,
+}
 TRAINING = {
     "epochs": 9,
     "learning_rate": 0.03,
@@ -41,7 +47,7 @@ ANY = {
     "classes": 10,
     "label": "all of it",
     "priority": 7,
-    "data": {"image_size": 48, "validation": 0.2, "augment": False},
+    "data": {"image_size": 48, "validation": 0.2, "augment": False, "memory": "ram", "workers": 2},
     "compute": {
         "device": "cpu",
         "precision": "float32",

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- torch's own name for it
 from torch import Tensor
 
+from worker.training.data.parts import WHOLE, Share
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Augmentation:
@@ -15,6 +17,8 @@ class Augmentation:
     """Mirror left and right, one image in two."""
     shift: int = 0
     """Move by up to so many px in each direction; what comes in is black."""
+    crop: bool = False
+    """Cut out a random piece and scale it; only for images that are read from files each time."""
 
     def __post_init__(self) -> None:
         if self.shift < 0:
@@ -36,7 +40,11 @@ def frame(images: Tensor, augmentation: Augmentation) -> Tensor:
 
 
 def vary(
-    framed: Tensor, rows: Tensor, augmentation: Augmentation, generator: torch.Generator
+    framed: Tensor,
+    rows: Tensor,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+    share: Share = WHOLE,
 ) -> Tensor:
     """Return a batch of images, each shifted and mirrored by its own draw.
 
@@ -47,14 +55,16 @@ def vary(
         framed: (N, C, H + 2 shift, W + 2 shift) uint8, see `frame`.
         rows: (B,) int64. Which images.
         augmentation: what may change.
-        generator: advanced in place.
+        generator: advanced in place, for all images of `rows`.
+        share: which of them are returned.
 
     Returns:
         (B, C, H, W) uint8.
     """
     shift, count = augmentation.shift, len(rows)
+    mine = share.of_batch(count)
     if augmentation == NONE:
-        return framed[rows]
+        return framed[rows[mine]]
     device = framed.device
     height, width = framed.shape[2] - 2 * shift, framed.shape[3] - 2 * shift
     offsets = torch.randint(2 * shift + 1, (2, count, 1), generator=generator).to(device)
@@ -64,5 +74,6 @@ def vary(
         mirrored = torch.rand(count, 1, generator=generator).to(device) < 0.5
         across = torch.where(mirrored, width - 1 - across, across)
     across = offsets[1] + across  # (B, W)
+    rows, down, across = rows[mine], down[mine], across[mine]
     picked = framed[rows[:, None, None], :, down[:, :, None], across[:, None, :]]  # (B, H, W, C)
     return picked.permute(0, 3, 1, 2)

@@ -1,5 +1,6 @@
-"""Batches as the network takes them: drawn, varied and normalised on the device, no processes."""
+"""Batches as the network takes them: drawn, varied and normalised on the device."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from worker.training.data.augment import Augmentation, frame, vary
 from worker.training.data.formats import Part
 from worker.training.data.normalise import Normalisation
+from worker.training.data.parts import WHOLE, Images, Share
 
 Batch = tuple[Tensor, Tensor]
 """(N, C, H, W) float32 images and their (N,) int64 labels."""
@@ -16,7 +18,7 @@ EVALUATION_BATCH = 512
 """Images evaluated at once; larger gains nothing on 2 cores. Only memory and speed depend on it."""
 
 
-class TrainingBatches:
+class Batches(ABC):
     """Epochs of batches over one part of a data set, every image at most once an epoch.
 
     Iterating gives what is left of the epoch under way, a whole new one where none is.
@@ -25,36 +27,37 @@ class TrainingBatches:
     batch of one. A part smaller than a batch is one batch.
 
     Args:
-        part: images to learn from.
-        batch: images a step.
-        normalisation: of that part.
-        augmentation: how the images are varied.
+        labels: (N,) of the images to learn from.
+        batch: images a step, of all processes together.
         order: draws the order of each epoch.
         variation: draws how each image is varied.
+        share: which images of every batch are yielded; the draws are those of all.
 
     Raises:
-        ValueError: the part holds fewer than 2 images.
+        ValueError: fewer than 2 images, or fewer in a batch than there are processes.
     """
 
     def __init__(
         self,
-        part: Part,
+        labels: Tensor,
         *,
         batch: int,
-        normalisation: Normalisation,
-        augmentation: Augmentation,
         order: torch.Generator,
         variation: torch.Generator,
+        share: Share,
     ) -> None:
-        if len(part) < 2:
-            raise ValueError(f"a part to learn from must hold 2 images or more, got {len(part)}")
-        self._framed = frame(part.images, augmentation)
-        self._labels = part.labels
-        self._normalisation = normalisation
-        self._augmentation = augmentation
+        if len(labels) < 2:
+            raise ValueError(f"a part to learn from must hold 2 images or more, got {len(labels)}")
+        self.batch = min(batch, len(labels))
+        """Images a step, of all processes together."""
+        if share.of > self.batch:
+            raise ValueError(
+                f"processes must be at most {self.batch}, the images of a batch, got {share.of}"
+            )
+        self._labels = labels
+        self._share = share
         self._order = order
         self._variation = variation
-        self.batch = min(batch, len(part))
         self._begun_from = order.get_state()
         self._rows: Tensor | None = None
         self.position = 0
@@ -66,29 +69,27 @@ class TrainingBatches:
 
     @property
     def images(self) -> int:
-        """Return the images of an epoch."""
+        """Return the images of an epoch, of all processes together."""
         return len(self) * self.batch
 
     def __iter__(self) -> Iterator[Batch]:
         if self._rows is None:
             self._begin()
-        while self._rows is not None:
-            first = self.position * self.batch
-            rows = self._rows[first : first + self.batch]
-            images = vary(self._framed, rows, self._augmentation, self._variation)
+        for batch in self._drawn(self._rows_left()):
             self.position += 1
             if self.position == len(self):
                 self._rows, self.position = None, 0
-            yield self._normalisation.apply(images), self._labels[rows]
+            yield batch
 
     def state(self) -> dict[str, Tensor]:
         """Return the states of the generators from which the rest can be drawn again.
 
         Returns:
-            "order": as it was before the epoch under way, else as it is; "variation": as it is.
+            "order": as it was before the epoch under way, else as it is; "variation": as
+            `_variation_state` has it.
         """
         order = self._order.get_state() if self._rows is None else self._begun_from
-        return {"order": order, "variation": self._variation.get_state()}
+        return {"order": order, "variation": self._variation_state()}
 
     def restore(self, state: Mapping[str, Tensor], position: int) -> None:
         """Go on as when `state` was asked for with so many batches of an epoch drawn, in place.
@@ -99,22 +100,78 @@ class TrainingBatches:
         if not 0 <= position < len(self):
             raise ValueError(f"position must be in [0, {len(self)}), got {position}")
         self._order.set_state(state["order"])
+        self._variation.set_state(state["variation"])
         self._rows, self.position = None, position
         if position:
             self._begin()
-        self._variation.set_state(state["variation"])
+
+    @abstractmethod
+    def _drawn(self, rows: list[Tensor]) -> Iterator[Batch]:
+        """Yield this process's share of the batches that are left of the epoch under way.
+
+        Args:
+            rows: (B,) of every such batch, all of its images.
+        """
+
+    @abstractmethod
+    def _variation_state(self) -> Tensor:
+        """Return the state of the variation's generator from which the rest can be drawn again."""
 
     def _begin(self) -> None:
         self._begun_from = self._order.get_state()
         order = torch.randperm(len(self._labels), generator=self._order)
         self._rows = order.to(self._labels.device)
 
+    def _rows_left(self) -> list[Tensor]:
+        rows = torch.split(self._rows, self.batch) if self._rows is not None else ()
+        return list(rows[self.position : len(self)])
+
+
+class TrainingBatches(Batches):
+    """Batches of images in memory, varied all at once on their device. See `Batches`.
+
+    Args:
+        part: images to learn from.
+        batch: images a step, of all processes together.
+        normalisation: of that part.
+        augmentation: how the images are varied.
+        order: draws the order of each epoch.
+        variation: draws how each image is varied, batch by batch.
+        share: which images of every batch are yielded.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        *,
+        batch: int,
+        normalisation: Normalisation,
+        augmentation: Augmentation,
+        order: torch.Generator,
+        variation: torch.Generator,
+        share: Share = WHOLE,
+    ) -> None:
+        super().__init__(part.labels, batch=batch, order=order, variation=variation, share=share)
+        self._framed = frame(part.images, augmentation)
+        self._normalisation = normalisation
+        self._augmentation = augmentation
+
+    def _drawn(self, rows: list[Tensor]) -> Iterator[Batch]:
+        for batch in rows:
+            images = vary(self._framed, batch, self._augmentation, self._variation, self._share)
+            mine = batch[self._share.of_batch(len(batch))]
+            yield self._normalisation.apply(images), self._labels[mine]
+
+    def _variation_state(self) -> Tensor:
+        return self._variation.get_state()
+
 
 def evaluation_batches(
-    part: Part, normalisation: Normalisation, batch: int = EVALUATION_BATCH
+    part: Images,
+    normalisation: Normalisation,
+    batch: int = EVALUATION_BATCH,
+    share: Share = WHOLE,
 ) -> Iterator[Batch]:
-    """Yield every image of a part once, in order and unvaried."""
-    for images, labels in zip(
-        torch.split(part.images, batch), torch.split(part.labels, batch), strict=True
-    ):
+    """Yield every image of a part once, in order and unvaried; of several processes, in turns."""
+    for images, labels in part.batches(batch, share):
         yield normalisation.apply(images), labels

@@ -1,5 +1,6 @@
 """Folders of images by class: PNG and JPEG files that lie in one folder a class."""
 
+import os
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ MEMORY = 2 * 2**30
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 _MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"})
 _GREY = frozenset({"1", "L", "LA"})
+_DAMAGED_EXIF = "(Possibly c|C)orrupt EXIF"  # how Pillow's warnings of it begin
 _REFUSALS = (
     OSError,
     SyntaxError,
@@ -39,9 +41,18 @@ _REFUSALS = (
 class Listing:
     """Images of one part: their files, and the class of each."""
 
-    files: tuple[Path, ...]
+    files: tuple[str, ...]
     labels: tuple[int, ...]
     classes: tuple[str, ...]
+
+    def rows(self, index: Tensor) -> "Listing":
+        """Return the images of `index`, (M,) int64."""
+        rows = index.tolist()
+        return Listing(
+            files=tuple(self.files[row] for row in rows),
+            labels=tuple(self.labels[row] for row in rows),
+            classes=self.classes,
+        )
 
 
 def listing(folder: Path, directory: Path, classes: Sequence[str] | None = None) -> Listing:
@@ -64,13 +75,13 @@ def listing(folder: Path, directory: Path, classes: Sequence[str] | None = None)
         raise DatasetError(
             f"{folder} must hold the classes {', '.join(classes)}, got {', '.join(folders)}"
         )
-    files: list[Path] = []
+    files: list[str] = []
     labels: list[int] = []
     for label, entry in enumerate(folders.values()):
-        found = sorted(file for file in entry.iterdir() if file.suffix.lower() in _SUFFIXES)
+        found = _images_of(entry, directory)
         if not found:
             raise DatasetError(f"{entry} must hold PNG or JPEG images, got none")
-        files.extend(inside(file, directory) for file in found)
+        files.extend(found)
         labels.extend([label] * len(found))
     return Listing(files=tuple(files), labels=tuple(labels), classes=tuple(folders))
 
@@ -90,7 +101,7 @@ def read_images(listed: Listing, size: int | None, channels: int | None = None) 
     scale = size is not None
     size = _common_size(listed.files[0]) if size is None else size
     if channels is None:
-        channels = 1 if all(_header(file)[0] in _GREY for file in listed.files) else 3
+        channels = channels_of(listed)
     check_memory(len(listed.files), channels, size)
     images = torch.empty((len(listed.files), channels, size, size), dtype=torch.uint8)
     for row, file in enumerate(listed.files):
@@ -126,27 +137,35 @@ def check_memory(count: int, channels: int, size: int) -> None:
     if needed > MEMORY:
         raise DatasetError(
             f"images must fill at most {MEMORY / 2**30:.0f} GiB in memory, {count} of "
-            f"{channels} x {size} x {size} fill {needed / 2**30:.1f}: set a smaller image_size"
+            f"{channels} x {size} x {size} fill {needed / 2**30:.1f}: set a smaller image_size, "
+            "or leave a folder's images on disk"
         )
 
 
-def _common_size(file: Path) -> int:
-    _, (width, height) = _header(file)
-    if width != height:
-        raise DatasetError(
-            f"set image_size: {file} must be a square without it, is {width} x {height}"
-        )
-    return width
+def fits(listed: Listing, size: int) -> bool:
+    """Return whether the images of a listing can be held in memory at this size, px."""
+    grey = len(listed.files) * size * size
+    if grey > MEMORY:
+        return False
+    return 3 * grey <= MEMORY or channels_of(listed) == 1
 
 
-def _header(file: Path) -> tuple[str, tuple[int, int]]:
-    """Return mode and size of an image without unpacking it."""
-    with _reading(file), Image.open(file, formats=FORMATS) as image:
-        return image.mode, image.size
+def channels_of(listed: Listing) -> int:
+    """Return 1 where every image is grey, else 3; it looks into every file."""
+    return 1 if all(_header(file)[0] in _GREY for file in listed.files) else 3
 
 
-def _pixels(file: Path, size: int, channels: int, *, scale: bool) -> Tensor:
-    """Return one image, (C, size, size) uint8."""
+@contextmanager
+def picture(file: str, channels: int) -> Iterator[Image.Image]:
+    """Open an image, upright and of so many channels.
+
+    Args:
+        file: its path.
+        channels: 1 or 3.
+
+    Raises:
+        DatasetError: it is no PNG or JPEG image of 8 bits a channel, or has too many pixels.
+    """
     with _reading(file), Image.open(file, formats=FORMATS) as image:
         if image.width * image.height > PIXELS:
             raise DatasetError(
@@ -157,23 +176,71 @@ def _pixels(file: Path, size: int, channels: int, *, scale: bool) -> Tensor:
         upright = ImageOps.exif_transpose(image)
         # A palette may carry transparency, which Pillow only drops without a warning from RGBA.
         opaque = upright.convert("RGBA") if upright.mode == "P" else upright
-        picture = opaque.convert("L" if channels == 1 else "RGB")
-        if scale:
-            picture = ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR)
-        if picture.size != (size, size):
-            raise DatasetError(
-                f"set image_size: without it every image must be {size} x {size}, "
-                f"{file} is {picture.width} x {picture.height}"
-            )
-        array = np.array(picture, dtype=np.uint8).reshape(size, size, channels)
+        yield opaque.convert("L" if channels == 1 else "RGB")
+
+
+def pixels(image: Image.Image) -> Tensor:
+    """Return an image of 1 or 3 channels, (C, H, W) uint8."""
+    array = np.array(image, dtype=np.uint8).reshape(image.height, image.width, -1)
     return torch.from_numpy(array).permute(2, 0, 1)
 
 
+def _images_of(folder: Path, directory: Path) -> list[str]:
+    """Return the images of one class in the order of names, links resolved.
+
+    Only links are resolved one by one: a folder may hold a million files.
+    """
+    base = inside(folder, directory)
+    with os.scandir(folder) as entries:
+        found = sorted(
+            (entry.name, entry.is_symlink())
+            for entry in entries
+            if Path(entry.name).suffix.lower() in _SUFFIXES
+        )
+    return [
+        str(inside(folder / name, directory)) if link else f"{base}{os.sep}{name}"
+        for name, link in found
+    ]
+
+
+def _common_size(file: str) -> int:
+    _, (width, height) = _header(file)
+    if width != height:
+        raise DatasetError(
+            f"set image_size: {file} must be a square without it, is {width} x {height}"
+        )
+    return width
+
+
+def _header(file: str) -> tuple[str, tuple[int, int]]:
+    """Return mode and size of an image without unpacking it."""
+    with _reading(file), Image.open(file, formats=FORMATS) as image:
+        return image.mode, image.size
+
+
+def _pixels(file: str, size: int, channels: int, *, scale: bool) -> Tensor:
+    """Return one image, (C, size, size) uint8."""
+    with picture(file, channels) as image:
+        square = image
+        if scale:
+            square = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+        if square.size != (size, size):
+            raise DatasetError(
+                f"set image_size: without it every image must be {size} x {size}, "
+                f"{file} is {square.width} x {square.height}"
+            )
+        return pixels(square)
+
+
 @contextmanager
-def _reading(file: Path) -> Iterator[None]:
-    """Turn every way in which Pillow refuses a file, warnings included, into a `DatasetError`."""
+def _reading(file: str) -> Iterator[None]:
+    """Turn every way in which Pillow refuses a file, warnings included, into a `DatasetError`.
+
+    A damaged EXIF block is no reason: a dozen images of ImageNet have one, and sound pixels.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", _DAMAGED_EXIF, UserWarning)
         try:
             yield
         except DatasetError:

@@ -2,7 +2,7 @@
 
 import gzip
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from worker.training.data.locate import DatasetError
+from worker.training.data.parts import WHOLE, Share
 from worker.training.data.split import stratified
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _DIGITS_TEST_SHARE = 0.2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """The images of one part of a data set."""
+    """The images of one part of a data set, in memory."""
 
     images: Tensor
     """(N, C, H, W) uint8."""
@@ -54,6 +55,33 @@ class Part:
     def rows(self, index: Tensor) -> "Part":
         """Return the images of `index`, (M,) int64."""
         return Part(images=self.images[index], labels=self.labels[index], classes=self.classes)
+
+    @property
+    def channels(self) -> int:
+        """Return the channels of every image."""
+        return self.images.shape[1]
+
+    @property
+    def size(self) -> int:
+        """Return the side of every image, px."""
+        return self.images.shape[2]
+
+    def batches(self, batch: int, share: Share = WHOLE) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (N, C, H, W) uint8 images and their labels in order, see `parts.Images`."""
+        images, labels = torch.split(self.images, batch), torch.split(self.labels, batch)
+        yield from zip(share.turns(images), share.turns(labels), strict=True)
+
+    def sample(self) -> Tensor:
+        """Return all images."""
+        return self.images
+
+    def fingerprint(self) -> list[int]:
+        """Return numbers that change when images or labels do, cheaply: sizes and sums."""
+        return [
+            number
+            for tensor in (self.images, self.labels)
+            for number in (*tensor.shape, int(tensor.sum(dtype=torch.int64)))
+        ]
 
 
 def read(name: str, files: Sequence[Path], which: Which) -> Part:

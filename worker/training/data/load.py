@@ -2,19 +2,27 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812 -- torch's own name for it
-from torch import Tensor
 
 from worker.training.config import DataConfig
 from worker.training.data.augment import NONE, Augmentation
-from worker.training.data.folder import Listing, check_images, check_memory, listing, read_images
+from worker.training.data.disk import DiskPart
+from worker.training.data.folder import (
+    Listing,
+    check_images,
+    check_memory,
+    fits,
+    listing,
+    read_images,
+)
 from worker.training.data.formats import Part, read
-from worker.training.data.locate import DatasetError, find_files, find_folder
+from worker.training.data.locate import DatasetError, find_files, find_folder, find_layout
 from worker.training.data.normalise import Normalisation, measure
+from worker.training.data.parts import Images
 from worker.training.data.sources import SOURCES, DataSource
 from worker.training.data.split import stratified
 
@@ -30,11 +38,11 @@ class TestSplit:
 
     __test__ = False  # pytest takes a class of this name for a test
 
-    def __init__(self, source: Callable[[], Part]) -> None:
+    def __init__(self, source: Callable[[], Images]) -> None:
         self._source = source
         self.reads = 0
 
-    def read(self) -> Part:
+    def read(self) -> Images:
         """Return the test images, on the CPU, and count the reading."""
         self.reads += 1
         return self._source()
@@ -45,9 +53,9 @@ class Data:
     """A data set as a run uses it."""
 
     name: str
-    train: Part
+    train: Images
     """Images to learn from, on the device asked for."""
-    validation: Part
+    validation: Images
     """Images to decide by, on the same device."""
     test: TestSplit
     normalisation: Normalisation
@@ -57,12 +65,24 @@ class Data:
     @property
     def channels(self) -> int:
         """Return the channels of every image."""
-        return self.train.images.shape[1]
+        return self.train.channels
 
     @property
     def size(self) -> int:
         """Return the side of every image, px."""
-        return self.train.images.shape[2]
+        return self.train.size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    """A data set before its training part is split."""
+
+    whole: Images
+    test: TestSplit
+    augmentation: Augmentation
+    peak: int = 255
+    normalisation: Normalisation | None = None
+    """None: to be measured."""
 
 
 def load(
@@ -72,13 +92,13 @@ def load(
     split: torch.Generator,
     device: torch.device,
 ) -> Data:
-    """Return a data set, its training part split, in memory on `device`.
+    """Return a data set, its training part split, in memory on `device` or on disk.
 
     Args:
         config: which, and how.
         directories: where to look, in order.
         split: draws the images held out for validation.
-        device: where the images to learn from and to decide by are kept.
+        device: where the images to learn from and to decide by are kept, or their batches go.
 
     Raises:
         DatasetAbsentError: it lies in none of the directories.
@@ -86,35 +106,55 @@ def load(
     """
     source = SOURCES.get(config.dataset)
     if source is None:
-        whole, test = _folder(config.dataset, directories, config.image_size)
-        peak = 255
-        augmentation = Augmentation(flip=True, shift=whole.images.shape[2] // _FOLDER_SHIFT)
+        found = _folder(config, directories)
+    elif source.folders:
+        found = _large(source, config, directories)
     else:
-        whole, test = _known(source, directories, config.image_size)
-        peak = source.peak
-        augmentation = Augmentation(flip=source.flip, shift=source.shift)
-    kept, held = stratified(whole.labels, config.validation, split)
-    train = whole.rows(kept)
+        found = _known(source, config, directories)
+    kept, held = stratified(found.whole.labels, config.validation, split)
+    train = found.whole.rows(kept)
     return Data(
         name=config.dataset,
         train=train.to(device),
-        validation=whole.rows(held).to(device),
-        test=test,
-        normalisation=measure(train.images, peak),
-        augmentation=augmentation if config.augment else NONE,
+        validation=found.whole.rows(held).to(device),
+        test=found.test,
+        normalisation=found.normalisation or measure(train.sample(), found.peak),
+        augmentation=found.augmentation if config.augment else NONE,
     )
 
 
-def _known(
-    source: DataSource, directories: Sequence[Path], size: int | None
-) -> tuple[Part, TestSplit]:
+def _known(source: DataSource, config: DataConfig, directories: Sequence[Path]) -> _Found:
+    """Return a data set of a few files, which memory holds."""
+    if config.memory == "disk":
+        raise DatasetError(f"memory must be 'auto' or 'ram' for {source.name!r}, got 'disk'")
+    size = config.image_size
     files = find_files(source, directories)
     check_memory(source.train, source.channels, size or source.size)
-    whole = _resized(read(source.name, files, "train"), size)
-    return whole, TestSplit(lambda: _resized(read(source.name, files, "test"), size))
+    return _Found(
+        whole=_resized(read(source.name, files, "train"), size),
+        test=TestSplit(lambda: _resized(read(source.name, files, "test"), size)),
+        augmentation=Augmentation(flip=source.flip, shift=source.shift),
+        peak=source.peak,
+    )
 
 
-def _folder(name: str, directories: Sequence[Path], size: int | None) -> tuple[Part, TestSplit]:
+def _large(source: DataSource, config: DataConfig, directories: Sequence[Path]) -> _Found:
+    """Return a data set of two folders of images, on disk unless they are wanted in memory."""
+    (train, test), directory = find_layout(source, directories)
+    listed = listing(train, directory)
+    held = listing(test, directory, listed.classes)
+    _check_counts(listed, _PARTS[:2], source.name)
+    size = config.image_size or source.size
+    found = (_in_memory if config.memory == "ram" else _on_disk)(listed, held, size, config)
+    if source.mean is None or source.deviation is None:
+        return found
+    known = Normalisation(mean=source.mean, deviation=source.deviation, peak=source.peak)
+    return replace(found, normalisation=known)
+
+
+def _folder(config: DataConfig, directories: Sequence[Path]) -> _Found:
+    """Return a folder of images, in memory if it fits."""
+    name, size = config.dataset, config.image_size
     folder, directory = find_folder(name, directories)
     train = folder / "train"
     listed = listing(train if train.is_dir() else folder, directory)
@@ -126,11 +166,37 @@ def _folder(name: str, directories: Sequence[Path], size: int | None) -> tuple[P
         labels = torch.tensor(listed.labels, dtype=torch.int64)
         generator = torch.Generator().manual_seed(_FOLDER_TEST_SEED)
         rows = stratified(labels, _FOLDER_TEST_SHARE, generator)
-        listed, held = _part(listed, rows[0]), _part(listed, rows[1])
+        listed, held = listed.rows(rows[0]), listed.rows(rows[1])
+    if config.memory == "disk" and size is None:
+        raise DatasetError(f"set image_size: the images of {name!r} are to stay on disk")
+    if size is not None and (
+        config.memory == "disk"
+        or (config.memory == "auto" and not (fits(listed, size) and fits(held, size)))
+    ):
+        return _on_disk(listed, held, size, config)
+    return _in_memory(listed, held, size, config)
+
+
+def _in_memory(listed: Listing, held: Listing, size: int | None, _config: DataConfig) -> _Found:
     whole = read_images(listed, size)
-    channels, side = whole.images.shape[1], whole.images.shape[2]
-    check_images(held, side, channels, scaled=size is not None)
-    return whole, TestSplit(lambda: read_images(held, size or side, channels))
+    check_images(held, whole.size, whole.channels, scaled=size is not None)
+    return _Found(
+        whole=whole,
+        test=TestSplit(lambda: read_images(held, size or whole.size, whole.channels)),
+        augmentation=Augmentation(flip=True, shift=whole.size // _FOLDER_SHIFT),
+    )
+
+
+def _on_disk(listed: Listing, held: Listing, size: int, config: DataConfig) -> _Found:
+    """Return images that nobody has looked at yet: there may be a million."""
+    whole, test = (
+        DiskPart(listed=images, size=size, workers=config.workers) for images in (listed, held)
+    )
+    return _Found(
+        whole=whole,
+        test=TestSplit(lambda: test),
+        augmentation=Augmentation(flip=True, crop=True),
+    )
 
 
 def _check_counts(listed: Listing, parts: Sequence[str], name: str) -> None:
@@ -142,14 +208,6 @@ def _check_counts(listed: Listing, parts: Sequence[str], name: str) -> None:
                 f"every class of {name!r} must have {len(parts)} images or more, to "
                 f"{', to '.join(parts)}, class {cls!r} has {counts[label]}"
             )
-
-
-def _part(listed: Listing, rows: Tensor) -> Listing:
-    return Listing(
-        files=tuple(listed.files[row] for row in rows.tolist()),
-        labels=tuple(listed.labels[row] for row in rows.tolist()),
-        classes=listed.classes,
-    )
 
 
 def _resized(part: Part, size: int | None) -> Part:

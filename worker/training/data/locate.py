@@ -56,13 +56,20 @@ def find_files(source: DataSource, directories: Sequence[Path]) -> tuple[Path, .
         DatasetAbsentError: no directory holds all files of a layout.
         DatasetError: a file is a link out of its directory.
     """
-    if not source.layouts:
-        return ()
+    return find_layout(source, directories)[0] if source.layouts else ()
+
+
+def find_layout(source: DataSource, directories: Sequence[Path]) -> tuple[tuple[Path, ...], Path]:
+    """Return what `find_files` does, of a data set with layouts, and the directory it lies in.
+
+    Raises:
+        as `find_files`.
+    """
     for directory in directories:
         for layout in source.layouts:
             files = tuple(directory / name for name in layout)
-            if all(file.is_file() for file in files):
-                return tuple(inside(file, directory) for file in files)
+            if all(file.is_dir() if source.folders else file.is_file() for file in files):
+                return tuple(inside(file, directory) for file in files), directory
     expected = ", ".join(source.layouts[0])
     raise _absent(source.name, directories, f"{expected} expected; {source.how_to_get}")
 

@@ -33,12 +33,21 @@ class DataSource:
     layouts: tuple[tuple[str, ...], ...] = ()
     """Alternative sets of files, relative to a data directory; one complete set is enough.
     None at all: the data set comes with a library."""
+    folders: bool = False
+    """The layouts name no files but two folders of images by class, to learn from and to test,
+    which are read from disk batch by batch."""
+    mean: tuple[float, ...] | None = None
+    """Mean of every channel, 0 to 1, where it is known; None: measured."""
+    deviation: tuple[float, ...] | None = None
+    """Likewise the standard deviation."""
     how_to_get: str
     licence: str
     flip: bool = False
     """Augmentation: mirror left and right."""
     shift: int = 0
     """Augmentation: move by up to so many px."""
+    crop: bool = False
+    """Augmentation: cut out a random piece and scale it."""
     defaults: KindDefaults = field(default_factory=dict)
     """Settings where they differ from the config's own defaults, by kind of run."""
 
@@ -78,6 +87,20 @@ _COLOUR: KindDefaults = {
         "optim": {"batch": 128, "learning_rate": 0.05},
         "growth": {"round_epochs": 5, "max_rounds": 12},
         "tune": {"epochs": 40, "pruned_epochs": 40},
+    },
+}
+_IMAGENET: KindDefaults = {
+    # Source: docs/method.md, "Recipes", the ImageNet flow of the reference.
+    "train": {
+        "optim": {"batch": 256, "learning_rate": 0.1, "weight_decay": 1e-4, "mu": 1000.0},
+        "twin": {"scaling": "none"},
+        "train": {"epochs": 100, "drops": (30, 60, 90), "factor": 0.1},
+    },
+    # Not measured: nobody has grown on ImageNet with this project yet.
+    "grow": {
+        "optim": {"batch": 256, "learning_rate": 0.1, "weight_decay": 1e-4},
+        "growth": {"start": 16, "multiple": 8, "round_epochs": 3, "max_rounds": 10},
+        "tune": {"epochs": 60, "pruned_epochs": 30},
     },
 }
 
@@ -181,6 +204,26 @@ _ALL = (
         licence="non-commercial use only; cite Netzer et al. 2011",
         shift=2,
         defaults=_COLOUR,
+    ),
+    DataSource(
+        name="imagenet",
+        title="ImageNet (ILSVRC 2012): a thousand classes of photographs",
+        channels=3,
+        size=224,
+        classes=1000,
+        train=1281167,
+        test=50000,
+        layouts=(("imagenet/train", "imagenet/val"),),
+        folders=True,
+        # Source: torchvision's pretrained models, which everybody who uses ImageNet follows.
+        mean=(0.485, 0.456, 0.406),
+        deviation=(0.229, 0.224, 0.225),
+        how_to_get="ask for it at image-net.org and unpack it to imagenet/train/<class>/ and "
+        "imagenet/val/<class>/ in your data directory, see docs/data.md",
+        licence="non-commercial research use only; cite Russakovsky et al. 2015",
+        flip=True,
+        crop=True,
+        defaults=_IMAGENET,
     ),
 )
 

@@ -11,7 +11,8 @@ from slbi.nets.backbone import Backbone
 from slbi.optim.optimizer import SLBI
 from slbi.structure.path import LayerRecord, Phase
 from worker.training.config import ComputeConfig, DataConfig
-from worker.training.data.batches import TrainingBatches
+from worker.training.data.batches import Batches
+from worker.training.data.draw import training_batches
 from worker.training.data.load import Data, load
 from worker.training.device import Compute, Purpose, generator, resolve, threads
 from worker.training.epoch import Tally
@@ -58,7 +59,7 @@ class Workplace:
     compute: Compute
     seed: int
     data: Data
-    batches: TrainingBatches
+    batches: Batches
     around: Surroundings
     begun: float = field(default=0.0)
 
@@ -117,15 +118,10 @@ def workplace(
     )
 
 
-def batches_of(data: Data, batch: int, seed: int) -> TrainingBatches:
+def batches_of(data: Data, batch: int, seed: int) -> Batches:
     """Return the batches of a data set from their first epoch on."""
-    return TrainingBatches(
-        data.train,
-        batch=batch,
-        normalisation=data.normalisation,
-        augmentation=data.augmentation,
-        order=generator(seed, "order"),
-        variation=generator(seed, "augment"),
+    return training_batches(
+        data, batch, order=generator(seed, "order"), variation=generator(seed, "augment")
     )
 
 

@@ -143,7 +143,7 @@ class Family:
         part = run.data.train
         count = measured(len(part))
         rows = torch.randperm(len(part), generator=run.draws["recalibrate"])[:count].to(
-            part.labels.device
+            run.compute.device
         )
         batches = evaluation_batches(part.rows(rows), run.data.normalisation, _BATCH)
         images = (run.compute.arrange(images) for images, _ in batches)

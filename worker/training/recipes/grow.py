@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from worker.training import backbones
 from worker.training.config import GrowConfig
-from worker.training.data.batches import TrainingBatches
+from worker.training.data.batches import Batches
 from worker.training.data.load import Data
 from worker.training.device import generator
 from worker.training.recipes.begin import check_start, path_layers, start_widths
@@ -65,7 +65,7 @@ def _begin(config: GrowConfig, place: Workplace) -> Run:
     )
 
 
-def _budget(config: GrowConfig, data: Data, batches: TrainingBatches) -> Budget:
+def _budget(config: GrowConfig, data: Data, batches: Batches) -> Budget:
     return Budget(
         growth=config.growth,
         tune=config.tune,

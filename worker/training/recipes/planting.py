@@ -6,6 +6,7 @@ from torch import Tensor
 
 from slbi.growth.seed import GradMaxSeed, OrthogonalSeed, RandomSeed, Seed
 from slbi.nets.backbone import Backbone
+from worker.training.data.batches import evaluation_batches
 from worker.training.data.load import Data
 from worker.training.device import Compute
 
@@ -32,10 +33,11 @@ def planting(name: str, data: Data, compute: Compute, draw: torch.Generator) -> 
         case "gradmax":
             rows = torch.randperm(len(data.train), generator=draw)[:_BATCH]
             part = data.train.rows(rows.to(compute.device))
-            images = compute.arrange(data.normalisation.apply(part.images))
+            drawn, labels = next(evaluation_batches(part, data.normalisation, _BATCH))
+            images = compute.arrange(drawn)
 
             def loss(net: Backbone) -> Tensor:
-                return F.cross_entropy(net(images), part.labels)
+                return F.cross_entropy(net(images), labels)
 
             return GradMaxSeed(loss=loss)
         case _:

@@ -18,7 +18,6 @@ from worker.training.state import (
     StateError,
     describe_optimizer,
     draws,
-    fingerprint,
     net_like,
     optimizer_like,
     optimizer_tensors,
@@ -139,9 +138,7 @@ def members_there(state: State, output: Path) -> bool:
 
 
 def _fingerprint(data: Data) -> list[int]:
-    return fingerprint(
-        tensor for part in (data.train, data.validation) for tensor in (part.images, part.labels)
-    )
+    return [*data.train.fingerprint(), *data.validation.fingerprint()]
 
 
 def _as_json(config: Mapping[str, Any]) -> object:

@@ -15,7 +15,7 @@ from slbi.pruning.hold import Hold
 from slbi.structure.on_support import on_support
 from slbi.structure.order import EntryOrder
 from slbi.structure.path import LayerRecord, Phase, StepRecord, SupportRecord, pack
-from worker.training.data.batches import TrainingBatches, evaluation_batches
+from worker.training.data.batches import Batches, evaluation_batches
 from worker.training.data.load import Data
 from worker.training.device import Compute
 from worker.training.epoch import Stopped, Tally, evaluate, train_epoch
@@ -51,7 +51,7 @@ class Run:
     net: Backbone
     optimizer: SLBI
     data: Data
-    batches: TrainingBatches
+    batches: Batches
     compute: Compute
     layers: tuple[LayerRecord, ...]
     recorder: RunRecorder

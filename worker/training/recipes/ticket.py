@@ -188,7 +188,7 @@ def _second(config: TicketConfig, around: Surroundings, first: Data) -> Data:
         replace(config.data, dataset=config.transfer_to or ""),
         around.directories,
         split=generator(config.compute.seed, "split"),
-        device=first.train.images.device,
+        device=first.train.labels.device,
     )
     if (data.channels, data.size) != (first.channels, first.size):
         raise ValueError(

@@ -56,3 +56,23 @@ def write_images(tmp_path: Path) -> Callable[..., None]:
                 image.save(target / f"{number}.{suffix}")
 
     return write
+
+
+@pytest.fixture
+def write_imagenet(tmp_path: Path) -> Callable[..., None]:
+    """Writes three classes in ImageNet's layout, of images of many shapes, each class its hue."""
+    random = np.random.default_rng(0)
+
+    def write(*, train: int = 8, val: int = 3) -> None:
+        for part, count in (("train", train), ("val", val)):
+            for label, name in enumerate(("n01440764", "n01443537", "n01484850")):
+                target = tmp_path / "imagenet" / part / name
+                target.mkdir(parents=True)
+                for number in range(count):
+                    width, height = random.integers(30, 60, 2)
+                    pixels = random.integers(0, 120, (height, width, 3))
+                    pixels[..., label] += 120
+                    image = Image.fromarray(pixels.astype(np.uint8))
+                    image.save(target / f"{name}_{number}.JPEG", quality=90)
+
+    return write

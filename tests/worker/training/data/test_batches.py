@@ -5,6 +5,7 @@ from worker.training.data.augment import NONE, Augmentation
 from worker.training.data.batches import TrainingBatches, evaluation_batches
 from worker.training.data.formats import Part
 from worker.training.data.normalise import Normalisation
+from worker.training.data.parts import WHOLE, Share
 
 PLAIN = Normalisation(mean=(0.0,), deviation=(1.0,), peak=1)
 
@@ -14,7 +15,9 @@ def _part(count: int) -> Part:
     return Part(images=images.contiguous(), labels=torch.arange(count), classes=("a",) * count)
 
 
-def _batches(count: int, batch: int, augmentation: Augmentation = NONE) -> TrainingBatches:
+def _batches(
+    count: int, batch: int, augmentation: Augmentation = NONE, share: Share = WHOLE
+) -> TrainingBatches:
     return TrainingBatches(
         _part(count),
         batch=batch,
@@ -22,6 +25,7 @@ def _batches(count: int, batch: int, augmentation: Augmentation = NONE) -> Train
         augmentation=augmentation,
         order=torch.Generator().manual_seed(0),
         variation=torch.Generator().manual_seed(1),
+        share=share,
     )
 
 
@@ -63,3 +67,16 @@ def test_evaluation_sees_every_image_in_order() -> None:
     batches = list(evaluation_batches(_part(21), PLAIN, 8))
     assert [len(labels) for _, labels in batches] == [8, 8, 5]
     assert torch.cat([labels for _, labels in batches]).tolist() == list(range(21))
+
+
+def test_the_shares_of_several_processes_are_the_batches_of_one() -> None:
+    augmentation = Augmentation(flip=True, shift=1)
+    shares = [list(_batches(50, 8, augmentation, Share(rank=rank, of=3))) for rank in range(3)]
+    for index, (images, labels) in enumerate(_batches(50, 8, augmentation)):
+        assert torch.equal(images, torch.cat([share[index][0] for share in shares]))
+        assert torch.equal(labels, torch.cat([share[index][1] for share in shares]))
+
+
+def test_more_processes_than_images_of_a_batch_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"processes must be at most 5, .* got 6"):
+        _batches(5, 8, share=Share(rank=0, of=6))

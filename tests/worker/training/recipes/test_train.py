@@ -11,7 +11,7 @@ from slbi.nets.backbone import Backbone
 from slbi.optim.optimizer import SLBI
 from slbi.structure.path import unpack
 from slbi.structure.support import w_star
-from tests.runs import Alone, alone
+from tests.runs import Alone, States, alone
 from worker.training.checkpoint import load
 from worker.training.config import ComputeConfig, DataConfig, OptimConfig
 from worker.training.data.batches import evaluation_batches
@@ -37,24 +37,12 @@ QUICK = TrainConfig(
 STRUCTURES = ("filter", "mixed", "element")
 
 
-class States:
-    """A keeper that keeps the state of every epoch."""
-
-    every = 10**9
-
-    def __init__(self) -> None:
-        self.states: list[State] = []
-
-    def keep(self, state: State, _point: object) -> None:
-        self.states.append(State.from_bytes(state.to_bytes()))
-
-
 @pytest.fixture(scope="module", params=STRUCTURES)
 def run(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Alone, list[State]]:
     config = replace(QUICK, twin=TwinConfig(structure=request.param))
-    keeper = States()
+    keeper = States(every=10**9)
     made = alone(config, tmp_path_factory.mktemp(request.param), keeper=keeper)
     active = [s.n_active / s.n_filters for s in made.path.step_records[-1].support]
     assert 0 < sum(active) < len(active)
