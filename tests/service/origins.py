@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,6 +49,7 @@ def store_origin(
     models: int = 2,
     datasets: tuple[str | None, ...] = (None, None),
     expires_at: datetime | None = None,
+    groups: Sequence[str] | None = None,
 ) -> Origin:
     """Store a job with models whose files are there."""
     stored = read_spec(spec).model_dump(mode="json")
@@ -88,7 +89,7 @@ def store_origin(
                     kind="grown",
                     origin=f"round {position}",
                     dataset=datasets[position],
-                    widths=WIDTHS,
+                    widths=dict.fromkeys(groups or GROUPS, 8),
                     params=10,
                     macs=100,
                     validation_accuracy=0.5 + 0.1 * position,
