@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from worker.training.kinds import run as conduct
+from worker.training.launch import run as conduct
 from worker.training.plans import Source
 from worker.training.recipes.conduct import Surroundings
 from worker.training.report import Report, Reporter

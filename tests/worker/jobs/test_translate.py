@@ -46,7 +46,9 @@ EVERYTHING = GrowSpec(
         max_training_macs=10**12,
     ),
     tune=TuneSpec(epochs=6, schedule="step", pruned_epochs=2),
-    compute=ComputeSpec(device="cpu", precision="float32", seed=5, threads=2, limit_seconds=1000.0),
+    compute=ComputeSpec(
+        device="cpu", precision="float32", seed=5, threads=2, processes=3, limit_seconds=1000.0
+    ),
 )
 """A spec in which every field differs from its default."""
 
