@@ -55,7 +55,7 @@ NONE = TrainingConfig(epochs=0)
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Alone]:
     """A mixed run of each backbone."""
     home = tmp_path_factory.mktemp("sources")
-    twin = TwinConfig(structure="mixed", threshold=0.7)
+    twin = TwinConfig(structure="mixed", threshold=0.7, weight_threshold=0.7)
     return {
         name: alone(TrainConfig(**{**SAME, "backbone": name, "twin": twin, **more}), home / name)
         for name, more in BACKBONES.items()
