@@ -36,7 +36,7 @@ SHORT_RUN: Mapping[str, object] = {
 PRELUDE = """
 import os, signal, sys, time
 from pathlib import Path
-from worker.jobs.process import die_with_parent
+from worker.process import die_with_parent
 
 given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 fence = int(given["--fence"])

@@ -134,7 +134,13 @@ class ComputeSpec(Strict):
     seed: Annotated[
         int, Field(ge=0, le=2**63 - 1, description="On the CPU it fixes the result.")
     ] = 0
-    threads: Annotated[int | None, Field(ge=1, le=1024, description="CPU threads.")] = None
+    threads: Annotated[
+        int | None, Field(ge=1, le=1024, description="CPU threads of each process.")
+    ] = None
+    processes: Annotated[
+        int,
+        Field(ge=1, le=64, description="That train together, each on a GPU of the worker."),
+    ] = 1
     limit_seconds: Annotated[
         float | None,
         Field(gt=0, le=2_592_000, description="Wall-clock limit of the job, over all attempts."),

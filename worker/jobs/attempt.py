@@ -25,7 +25,7 @@ from service.spec.jobs import read_spec
 from service.store.database import Database
 from worker.jobs.exits import EXIT_FENCE_LOST, EXIT_OOM, EXIT_PREEMPTED, EXIT_RECORDED
 from worker.jobs.held import Held
-from worker.jobs.process import die_with_parent
+from worker.process import die_with_parent
 
 if TYPE_CHECKING:
     from worker.jobs.sql_ledger import SqlLedger
@@ -72,6 +72,7 @@ def _run(settings: Settings, job_id: uuid.UUID, fence: int, stop: _Stop) -> int:
     # torch takes seconds to load; by now this process dies with its parent and minds SIGTERM.
     from worker.jobs.sql_ledger import SqlLedger  # noqa: PLC0415 - see above
     from worker.jobs.sql_recorder import SqlRecorder  # noqa: PLC0415 - see above
+    from worker.training.device import out_of_memory  # noqa: PLC0415 - see above
     from worker.training.epoch import Stopped  # noqa: PLC0415 - see above
 
     held = Held(
@@ -99,7 +100,7 @@ def _run(settings: Settings, job_id: uuid.UUID, fence: int, stop: _Stop) -> int:
     except FenceLostError as error:
         return _last_words(error, EXIT_FENCE_LOST)
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         return _last_words(error, EXIT_OOM)
     return EXIT_RECORDED
@@ -126,7 +127,7 @@ def _train(
     from worker.jobs.translate import translate  # noqa: PLC0415 - see _run
     from worker.training.files import NoSpaceError  # noqa: PLC0415 - see _run
     from worker.training.keeper import Found, Keeper  # noqa: PLC0415 - see _run
-    from worker.training.kinds import run  # noqa: PLC0415 - see _run
+    from worker.training.launch import run  # noqa: PLC0415 - see _run
     from worker.training.recipes.conduct import Surroundings  # noqa: PLC0415 - see _run
     from worker.training.recipes.resume import members_there  # noqa: PLC0415 - see _run
 
@@ -159,15 +160,6 @@ def _train(
         traceback.print_exc()
         return _End(outcome=AttemptOutcome.FAILED, reason=str(error))
     return _End(outcome=AttemptOutcome.SUCCEEDED)
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory was lacking: CUDA has a class for it, the CPU's allocator only words."""
-    from torch import OutOfMemoryError  # noqa: PLC0415 - see _run
-
-    if isinstance(error, MemoryError | OutOfMemoryError):
-        return True
-    return "DefaultCPUAllocator" in str(error)
 
 
 def _last_words(error: BaseException, code: int) -> int:

@@ -24,7 +24,7 @@ from service.store.database import Database
 from worker.jobs.child import Child
 from worker.jobs.exits import EXIT_RECORDED, decode
 from worker.jobs.persist import persist
-from worker.jobs.process import kernel_kills
+from worker.process import kernel_kills
 
 ATTEMPT = (sys.executable, "-m", "worker.jobs.attempt")
 """The training process; `--job`, `--fence` and `--parent` are appended."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 import torch
-import torchvision
 from torch import nn
 
 from slbi.nets import backbones
@@ -12,10 +11,7 @@ from slbi.nets.backbone import Backbone
 from slbi.nets.sketch import LayerSketch
 from slbi.nets.widths import Widths
 
-_MAKERS: dict[str, Callable[..., nn.Module]] = {
-    name: getattr(torchvision.models, name)
-    for name in ("alexnet", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-}
+_TORCHVISION = ("alexnet", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
 SIZES = range(8, 224 + 1)
 """Sides of images, px, that a config may ask for, see `config.DataConfig.image_size`."""
@@ -34,7 +30,7 @@ class Torchvision(Adapted):
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Return their names, which are torchvision's."""
-        return tuple(_MAKERS)
+        return _TORCHVISION
 
     @classmethod
     def smallest(cls, name: str) -> int:
@@ -44,7 +40,10 @@ class Torchvision(Adapted):
     @classmethod
     def standard(cls, name: str, *, in_channels: int, size: int, classes: int) -> nn.Module:  # noqa: ARG003 -- one network for all sizes
         """Return the published network; of other images than RGB its first layer differs."""
-        net = _MAKERS[name](num_classes=classes)
+        import torchvision  # noqa: PLC0415 - takes a second, and few runs need it
+
+        make: Callable[..., nn.Module] = getattr(torchvision.models, name)
+        net = make(num_classes=classes)
         if in_channels != 3:
             first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
             shape = (first.out_channels, in_channels, *first.kernel_size)
@@ -60,7 +59,7 @@ def names() -> tuple[str, ...]:
 
 def sizes(name: str) -> Sequence[int]:
     """Return the sides of images, px, that may be offered for a network."""
-    return _PHOTOGRAPHS if name in _MAKERS else SIZES
+    return _PHOTOGRAPHS if name in _TORCHVISION else SIZES
 
 
 def standard_widths(name: str, size: int) -> Widths:
@@ -69,7 +68,7 @@ def standard_widths(name: str, size: int) -> Widths:
     Raises:
         ValueError: an unknown name, or a size, px, that does not suit.
     """
-    if name not in _MAKERS:
+    if name not in _TORCHVISION:
         _check(name)
         return backbones.standard_widths(name, size)
     Torchvision.check_size(name, size)
@@ -82,7 +81,7 @@ def sketch(name: str, sizes: Sequence[int]) -> tuple[LayerSketch, ...]:
     Raises:
         ValueError: an unknown name, or a size that does not suit.
     """
-    if name in _MAKERS:
+    if name in _TORCHVISION:
         return Torchvision.outline(name, sizes, in_channels=3, classes=1000)
     _check(name)
     net = backbones.build(name, in_channels=3, size=sizes[0], classes=2, device="meta")
@@ -113,7 +112,7 @@ def build(
     Raises:
         ValueError: an unknown name, an unsuitable size, other groups than the network has.
     """
-    if name not in _MAKERS:
+    if name not in _TORCHVISION:
         _check(name)
         return backbones.build(
             name,

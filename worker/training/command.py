@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.training.checkpoint import described, load
-from worker.training.kinds import run as conduct
+from worker.training.launch import run as conduct
 from worker.training.plans import Source
 from worker.training.recipes.conduct import Surroundings
 from worker.training.report import Report, Reporter

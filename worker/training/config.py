@@ -164,7 +164,10 @@ class ComputeConfig:
     seed: int = 0
     """Seed of everything random in the run, 0 to 2^63 - 1. On the CPU it fixes the result."""
     threads: int | None = None
-    """CPU threads, 1 to 1024; None leaves torch's own number."""
+    """CPU threads of each process, 1 to 1024; None leaves torch's own number, shared out."""
+    processes: int = 1
+    """Processes that train together, 1 to 64: each takes a GPU of its own, or a share of the CPU,
+    and its part of every batch."""
 
     def __post_init__(self) -> None:
         one_of("device", self.device, DEVICES)
@@ -172,6 +175,7 @@ class ComputeConfig:
         whole("seed", self.seed, 0, 2**63 - 1)
         if self.threads is not None:
             whole("threads", self.threads, 1, 1024)
+        whole("processes", self.processes, 1, 64)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

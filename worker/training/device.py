@@ -13,7 +13,7 @@ from worker.training.config import ComputeConfig
 
 Purpose = Literal[
     "weights", "split", "order", "augment", "growth", "optimizer", "recalibrate", "rival",
-    "transfer", "picture",
+    "transfer", "picture", "dropout",
 ]  # fmt: skip
 """What random numbers are for. Each purpose draws from a generator of its own, so that e.g. a
 change of augmentation leaves the initial weights as they were."""
@@ -72,6 +72,13 @@ def threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory was lacking: CUDA has a class for it, the CPU's allocator only words."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "DefaultCPUAllocator" in str(error)
 
 
 def generator(seed: int, purpose: Purpose) -> torch.Generator:

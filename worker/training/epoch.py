@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from worker.training.data.batches import Batch, Batches
 from worker.training.device import Compute, convolutions
+from worker.training.team import ALONE, Team
 
 _LOOK = 16  # steps between two looks at the loss: a look makes a GPU wait for its last step
 
@@ -33,7 +34,10 @@ class Outcome:
 
 
 class Tally:
-    """Sums of a pass, kept on the device so that a GPU need not wait for them."""
+    """Sums of a pass, kept on the device so that a GPU need not wait for them.
+
+    Of several processes, each sums over its own images.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
@@ -49,19 +53,27 @@ class Tally:
         self.right += (logits.argmax(dim=1) == labels).sum()
         self.count += len(labels)
 
-    def check(self, step: int, rate: float) -> None:
+    def check(self, step: int, rate: float, team: Team = ALONE) -> None:
         """Refuse a sum that is no finite number; once it is not, it never is again."""
-        if not math.isfinite(self.loss.item()):
+        if not math.isfinite(team.total([self.loss.item()])[0]):
             raise DivergedError(
                 f"training diverged by step {step}: the loss must be a finite number; "
                 f"lower learning_rate, now {rate:g}"
             )
 
-    def outcome(self) -> Outcome:
-        """Return the means."""
-        return Outcome(
-            loss=self.loss.item() / self.count, accuracy=int(self.right.item()) / self.count
-        )
+    def gather(self, team: Team) -> None:
+        """Make the leader's sums those of all processes, and the others' nothing, in place."""
+        if team.alone:
+            return
+        loss, right, count = team.total([self.loss.item(), self.right.item(), self.count])
+        self.loss.fill_(loss if team.leads else 0.0)
+        self.right.fill_(int(right) if team.leads else 0)
+        self.count = int(count) if team.leads else 0
+
+    def outcome(self, team: Team = ALONE) -> Outcome:
+        """Return the means over the images of all processes."""
+        loss, right, count = team.total([self.loss.item(), self.right.item(), self.count])
+        return Outcome(loss=loss / count, accuracy=right / count)
 
 
 def train_epoch(
@@ -75,6 +87,7 @@ def train_epoch(
     between: Callable[[], None] = lambda: None,
     after: Callable[[], None] = lambda: None,
     first: int = 0,
+    team: Team = ALONE,
 ) -> Outcome:
     """Train a network for one epoch, or what is left of it, in place.
 
@@ -88,6 +101,7 @@ def train_epoch(
         between: called before every step, when everything is as the step before left it.
         after: called after every step of the optimizer, to put right what must not move.
         first: number of the epoch's first step, for messages.
+        team: the processes that train together; `batches` are this one's share.
 
     Returns:
         Means over the epoch, of the network as it was at each step.
@@ -98,7 +112,7 @@ def train_epoch(
     net.train()
     begun = batches.position
     drawn = iter(batches)
-    with convolutions(net, compute):
+    with convolutions(net, compute), team.training(net):
         for index, rate in enumerate(rates[begun:], begun):
             between()
             batch = next(drawn)
@@ -109,23 +123,29 @@ def train_epoch(
             with compute.autocast():
                 logits = net(images)
             loss = F.cross_entropy(logits.float(), labels)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            # The mean over a batch is the sum of what its parts weigh in it.
+            part = loss if team.alone else loss * (len(labels) / batches.batch)
+            part.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            team.add_gradients(net)
             optimizer.step()
             after()
             tally.add(loss.detach() * len(labels), logits.detach(), labels)
             if index % _LOOK == _LOOK - 1 or index == len(rates) - 1:
-                tally.check(first + index + 1, rate)
-    return tally.outcome()
+                tally.check(first + index + 1, rate, team)
+    return tally.outcome(team)
 
 
 @torch.no_grad()
-def evaluate(net: nn.Module, batches: Iterable[Batch], compute: Compute) -> Outcome:
+def evaluate(
+    net: nn.Module, batches: Iterable[Batch], compute: Compute, team: Team = ALONE
+) -> Outcome:
     """Measure a network over a set of images; it keeps its mode.
 
     Args:
         net: on the device of `compute`.
-        batches: one image or more.
+        batches: one image or more; of several processes, of all together.
         compute: device and precision.
+        team: the processes that measure together.
     """
     training = net.training
     net.eval()
@@ -136,4 +156,4 @@ def evaluate(net: nn.Module, batches: Iterable[Batch], compute: Compute) -> Outc
                 logits = net(compute.arrange(batch))
             tally.add(F.cross_entropy(logits.float(), labels, reduction="sum"), logits, labels)
     net.train(training)
-    return tally.outcome()
+    return tally.outcome(team)

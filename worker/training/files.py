@@ -23,7 +23,11 @@ class NoSpaceError(OSError):
 
     def __init__(self, path: Path, needed: int) -> None:
         super().__init__(errno.ENOSPC, f"there must be room for {needed} bytes at {path.parent}")
-        self.needed = needed
+        self.path, self.needed = path, needed
+
+    def __reduce__(self) -> tuple[type["NoSpaceError"], tuple[Path, int]]:
+        """Return how it is made again in another process."""
+        return type(self), (self.path, self.needed)
 
 
 def unmarked(_name: str) -> None:

@@ -75,8 +75,8 @@ class Keeper:
 
     def __init__(self, folder: Path, ledger: Ledger, *, every: int, mark: Mark = unmarked) -> None:
         self.every = every
-        self._folder = folder
-        self._ledger = ledger
+        self.folder = folder
+        self.ledger = ledger
         self._mark = mark
         self._count = 0
 
@@ -86,14 +86,14 @@ class Keeper:
         Raises:
             NoSpaceError: there is no room for it; the checkpoints before still count.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         content = state.to_bytes()
-        path = self._folder / f"state-{point.step:09d}-{self._count:06d}.safetensors"
+        path = self.folder / f"state-{point.step:09d}-{self._count:06d}.safetensors"
         self._count += 1
         write_whole(path, content, flow="checkpoint", mark=self._mark)
         sha256 = hashlib.sha256(content).hexdigest()
         entry = Entry(path=path, sha256=sha256, bytes=len(content), point=point)
-        old = self._ledger.enter(entry)
+        old = self.ledger.enter(entry)
         self._mark("checkpoint.unlink.before")
         for each in old:
             each.unlink(missing_ok=True)
@@ -102,7 +102,7 @@ class Keeper:
     def last(self) -> Found:
         """Return the newest checkpoint whose file is what it was, and which ones are not."""
         damaged: list[Entry] = []
-        for entry in self._ledger.entries():
+        for entry in self.ledger.entries():
             state = _read(entry)
             if state is not None:
                 return Found(state=state, entry=entry, damaged=tuple(damaged))

@@ -72,7 +72,12 @@ def test_who_accepts_only_json_gets_a_page(service: Service) -> None:
     ).json()
     (event,) = page["items"]
     assert (event["type"], event["attempt"]) == ("submitted", 0)
-    assert event["data"] == {"dataset": "digits", "backbone": "vgg11", "label": None}
+    assert event["data"] == {
+        "kind": "grow",
+        "dataset": "digits",
+        "backbone": "vgg11",
+        "label": None,
+    }
 
 
 def test_the_page_that_ends_a_job_says_so(service: Service) -> None:

@@ -5,7 +5,6 @@ import signal
 import threading
 
 import pytest
-import torch
 from sqlalchemy import select
 
 from service.contract import JobState
@@ -14,7 +13,6 @@ from service.store.ids import new_id
 from service.store.tables import Artifact, Model, PathLayer, PathStep, PathSupport
 from tests.worker.jobs.outcomes import points
 from tests.yard import SHORT_RUN, Yard, alive, running, wait_for
-from worker.jobs.attempt import _out_of_memory
 from worker.jobs.supervisor import Supervisor
 from worker.training.checkpoint import load
 
@@ -146,14 +144,3 @@ def test_sigterm_ends_a_process_that_has_not_begun_to_train(sqlite_yard: Yard) -
         took_s = wait_for(lambda: sqlite_yard.state(job_id) == JobState.QUEUED)
     assert took_s < sqlite_yard.settings.grace_seconds
     assert sqlite_yard.outcomes(job_id) == ["preempted"]
-
-
-def test_lack_of_memory_is_told_from_other_errors() -> None:
-    with pytest.raises(RuntimeError) as lack:
-        torch.empty(2**50, dtype=torch.uint8)
-    assert _out_of_memory(lack.value)
-    assert _out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
-    assert _out_of_memory(MemoryError())
-    with pytest.raises(RuntimeError) as other:
-        torch.zeros(2) @ torch.zeros(3)
-    assert not _out_of_memory(other.value)

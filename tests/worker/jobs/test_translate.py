@@ -53,6 +53,7 @@ ANY = {
         "precision": "float32",
         "seed": 5,
         "threads": 2,
+        "processes": 3,
         "limit_seconds": 1000.0,
     },
 }

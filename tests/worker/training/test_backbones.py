@@ -57,7 +57,7 @@ def test_an_unknown_name_is_refused_with_all_that_are_known() -> None:
 def test_a_network_of_torchvision_grows_and_its_members_load(name: str, tmp_path: Path) -> None:
     settings = {
         "data": {"image_size": 64, "augment": False},
-        "optim": {"batch": 256, "learning_rate": 0.005, "mu": 0.002},
+        "optim": {"batch": 256, "learning_rate": 0.005, "mu": 0.02},
         "growth": {"start": 2, "threshold": 0.01, "round_epochs": 1, "max_rounds": 2, "minimum": 2},
         "tune": {"epochs": 1, "pruned_epochs": 0},
         "compute": {"device": "cpu", "threads": 1},

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from worker.training.config import ComputeConfig
-from worker.training.device import Compute, convolutions, generator, resolve, threads
+from worker.training.device import Compute, convolutions, generator, out_of_memory, resolve, threads
 
 CPU = Compute(device=torch.device("cpu"), precision="float32")
 
@@ -68,3 +68,14 @@ def test_one_dnn_is_left_out_where_few_filters_read_one_channel(
     with convolutions(net, CPU):
         assert torch.backends.mkldnn.enabled == (before and safe)
     assert torch.backends.mkldnn.enabled == before
+
+
+def test_lack_of_memory_is_told_from_other_errors() -> None:
+    with pytest.raises(RuntimeError) as lack:
+        torch.empty(2**50, dtype=torch.uint8)
+    assert out_of_memory(lack.value)
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert out_of_memory(MemoryError())
+    with pytest.raises(RuntimeError) as other:
+        torch.zeros(2) @ torch.zeros(3)
+    assert not out_of_memory(other.value)

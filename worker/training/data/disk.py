@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -94,6 +95,7 @@ class DiskPart:
             multiprocessing_context="spawn" if workers else None,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # else it draws from torch's own one
+            worker_init_fn=_undisturbed,
         )
         labels = self.labels
         for rows, images in zip(batches, loader, strict=True):
@@ -121,6 +123,12 @@ class DiskPart:
             names.update(os.path.basename(file).encode() + b"/")  # noqa: PTH119 -- a million of them
         digest = int.from_bytes(names.digest()[:7], "big")  # JSON keeps 53 bits anywhere
         return [len(self), self.size, digest, sum(self.listed.labels)]
+
+
+def _undisturbed(_worker: int) -> None:
+    """Leave signals that all processes of a run are sent to those that can answer them."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class DiskBatches(Batches):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from slbi.nets.backbone import Backbone
 from slbi.optim.optimizer import SLBI
 from slbi.structure.path import LayerRecord, Phase
@@ -24,6 +26,7 @@ from worker.training.recipes.resume import capture, point, restore
 from worker.training.recipes.run import Run
 from worker.training.recorder import RunRecorder
 from worker.training.state import State
+from worker.training.team import ALONE, Team
 
 _LATER: tuple[Purpose, ...] = ("growth", "recalibrate")
 """What is drawn for while a run goes on, beside its batches."""
@@ -50,6 +53,8 @@ class Surroundings:
     and the layers. None begins anew."""
     mark: Mark = unmarked
     """Called around each step of writing a file."""
+    team: Team = ALONE
+    """The processes that do the run together; of what is above, only the leader's is asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +98,7 @@ class Workplace:
             phase=phase,
             epochs=epochs,
             kept_at=(0, 0, phase),
+            team=around.team,
         )
 
 
@@ -112,16 +118,20 @@ def workplace(
         compute=device,
         seed=seed,
         data=loaded,
-        batches=batches_of(loaded, batch, seed),
+        batches=batches_of(loaded, batch, seed, around.team),
         around=around,
         begun=begun,
     )
 
 
-def batches_of(data: Data, batch: int, seed: int) -> Batches:
-    """Return the batches of a data set from their first epoch on."""
+def batches_of(data: Data, batch: int, seed: int, team: Team = ALONE) -> Batches:
+    """Return this process's share of the batches of a data set from their first epoch on."""
     return training_batches(
-        data, batch, order=generator(seed, "order"), variation=generator(seed, "augment")
+        data,
+        batch,
+        order=generator(seed, "order"),
+        variation=generator(seed, "augment"),
+        share=team.share,
     )
 
 
@@ -157,8 +167,13 @@ def conduct(
         if around.state is not None:
             restore(run, around.state, config=told, output=output)
         if keeper is not None:
-            run.keep = lambda run: keeper.keep(capture(run, config=told, output=output), point(run))
             run.keep_every = keeper.every
+        if keeper is not None and around.team.leads:
+            run.keep = lambda run: keeper.keep(capture(run, config=told, output=output), point(run))
+        if not around.team.leads:
+            # Dropout draws from torch's own generator: other units for other images.
+            draw = generator(compute.seed + run.steps, "dropout")
+            torch.manual_seed(draw.initial_seed() + around.team.share.rank)
         body(run, Family(output=output, config=told, mark=around.mark))
         tests = on_test_split(run)
         around.recorder.tested(tests)

@@ -69,6 +69,26 @@ class Family:
             accuracy: on the validation split, 0 to 1.
             kept: which filters of the network that the path follows it has; None is all.
         """
+        written = None
+        if run.team.leads:
+            written = self._written(run, net, kind, origin, accuracy=accuracy, kept=kept)
+        record = run.team.told(written)
+        if record is None:
+            raise TypeError("a leader must tell what it has written")
+        run.members.append(record)
+        run.recorder.model(record)
+
+    def _written(
+        self,
+        run: Run,
+        net: Backbone,
+        kind: ModelKind,
+        origin: str,
+        *,
+        accuracy: float,
+        kept: Support | None,
+    ) -> ModelRecord:
+        """Write a member's checkpoint and return what there is to tell of it."""
         params, macs = net.cost()
         elapsed_ms = latency_ms(net, run.compute)
         path = self.output / f"{len(run.members):03d}-{kind}.safetensors"
@@ -96,7 +116,7 @@ class Family:
             entry=run.entries(kept),
         )
         save(path, net, description, mark=self.mark)
-        record = ModelRecord(
+        return ModelRecord(
             step=run.step,
             round=run.round,
             kind=kind,
@@ -109,8 +129,6 @@ class Family:
             checkpoint=path,
             dataset=run.data.name if run.transferred else None,
         )
-        run.members.append(record)
-        run.recorder.model(record)
 
     def settled(self, run: Run) -> Backbone:
         """Return a copy of the run's network with its norms measured anew.
@@ -170,8 +188,8 @@ def on_test_split(run: Run) -> tuple[TestRecord, ...]:
     for index, member in enumerate(run.members[len(earlier) :], len(earlier)):
         net, _ = load(member.checkpoint)
         run.compute.place(net)
-        batches = evaluation_batches(part, run.data.normalisation)
-        outcome = evaluate(net, batches, run.compute)
+        batches = evaluation_batches(part, run.data.normalisation, share=run.team.share)
+        outcome = evaluate(net, batches, run.compute, run.team)
         results.append(TestRecord(model=index, accuracy=outcome.accuracy))
     return tuple(results)
 

@@ -54,6 +54,8 @@ def add_file(
 
 def add_order(run: Run, output: Path, *, mark: Mark = unmarked) -> None:
     """Write the entry order of every layer, epochs from 0 as int32, -1 for never."""
+    if not run.team.leads:
+        return
     entries = {name: entry.to(torch.int32) for name, entry in run.order.state_dict().items()}
     add_file(
         run.recorder, output, ORDER, serialise(entries),
@@ -65,6 +67,8 @@ def add_masks(
     run: Run, output: Path, masks: Mapping[str, Tensor], *, mark: Mark = unmarked
 ) -> None:
     """Write what may differ from zero of every masked parameter, bool."""
+    if not run.team.leads:
+        return
     tensors = {name: tensor.cpu().contiguous() for name, tensor in masks.items()}
     add_file(
         run.recorder, output, MASK, serialise(tensors),
@@ -82,6 +86,8 @@ def add_table(
     mark: Mark = unmarked,
 ) -> None:
     """Write a table as CSV."""
+    if not run.team.leads:
+        return
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(head)

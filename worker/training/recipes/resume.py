@@ -113,9 +113,10 @@ def restore(run: Run, state: State, *, config: Mapping[str, Any], output: Path) 
     run.recent_s.extend(about["recent_s"])
     run.begun = run.clock() - about["elapsed_s"]
     run.members = [_read(member, output) for member in about["members"]]
-    run.tally.loss.copy_(state.tensors["tally.loss"])
-    run.tally.right.copy_(state.tensors["tally.right"])
-    run.tally.count = about["tally_count"]
+    if run.team.leads:
+        run.tally.loss.copy_(state.tensors["tally.loss"])
+        run.tally.right.copy_(state.tensors["tally.right"])
+        run.tally.count = about["tally_count"]
     run.masks = state.below("mask")
     run.memory = state.below("memory")
     run.notes = dict(about["notes"])
@@ -155,6 +156,8 @@ def _differ(then: object, now: object) -> bool:
     """Compare settings; one that only a newer version of this code knows does not count."""
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         return any(_differ(then[name], now[name]) for name in then.keys() & now.keys())
+    if isinstance(then, list | tuple) and isinstance(now, list | tuple):
+        return list(then) != list(now)  # JSON knows lists only
     return then != now
 
 

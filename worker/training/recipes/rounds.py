@@ -35,7 +35,8 @@ def grow_rounds(config: GrowConfig, run: Run, family: Family, budget: Budget) ->
         run.cut = _add_round(run, family)
         if refusal is None and run.round == config.growth.max_rounds - 1:
             refusal = f"max_rounds: {config.growth.max_rounds} rounds are done"
-        refusal = refusal or budget.late(run.clock() - run.begun) or _refusal(run, budget)
+        late = run.team.told(budget.late(run.clock() - run.begun))
+        refusal = refusal or late or _refusal(run, budget)
         run.end = refusal or _grow(config, run, budget)
         if run.end is not None:
             run.enter("tune")
@@ -48,7 +49,7 @@ def _grow(config: GrowConfig, run: Run, budget: Budget) -> str | None:
     asking = due(filled, DEFAULT_THRESHOLD, levels)
     if not asking:
         return "no layer's fill reached its threshold"
-    wider = _plan(config, run, asking, budget)
+    wider = run.team.told(_plan(config, run, asking, budget))
     if not wider.changes:
         return "; ".join(f"{refused.group}: {refused.reason}" for refused in wider.refused)
     run.recorder.growth(_records(run, wider, filled, levels))

@@ -21,6 +21,7 @@ from worker.training.device import Compute
 from worker.training.epoch import Stopped, Tally, evaluate, train_epoch
 from worker.training.recipes.budget import BACKWARD
 from worker.training.recorder import ModelRecord, ProgressRecord, RunRecorder
+from worker.training.team import ALONE, Team
 
 Support = Mapping[str, Tensor]
 """Layer of the path -> bool, which of its filters, (O,), or of its entries are selected."""
@@ -73,6 +74,8 @@ class Run:
     """Epochs at most, as far as is known now."""
     kept_at: tuple[int, int, str]
     """Steps, round and phase of the last checkpoint."""
+    team: Team = ALONE
+    """The processes that do this run together; each has a `Run`, and all are alike."""
     members: list[ModelRecord] = field(default_factory=list)
     """The family so far."""
     order: EntryOrder = field(default_factory=EntryOrder)
@@ -137,6 +140,7 @@ class Run:
             between=lambda: self._between(begun),
             after=Hold(self.net, self.masks).apply,
             first=self.step,
+            team=self.team,
         )
         self.accuracy = self.validate(self.net)
         selected = support()
@@ -174,8 +178,10 @@ class Run:
 
     def validate(self, net: Backbone) -> float:
         """Return the accuracy of a network on the validation split, 0 to 1."""
-        batches = evaluation_batches(self.data.validation, self.data.normalisation)
-        return evaluate(net, batches, self.compute).accuracy
+        batches = evaluation_batches(
+            self.data.validation, self.data.normalisation, share=self.team.share
+        )
+        return evaluate(net, batches, self.compute, self.team).accuracy
 
     def accuracy_on_support(self) -> float | None:
         """Return the validation accuracy of W on its support, 0 to 1; None if nobody watches it."""
@@ -218,8 +224,9 @@ class Run:
 
     def _between(self, begun: float) -> None:
         """Keep a checkpoint between two steps if one is due or wanted; stop if asked to."""
-        stopping = self.stop()
+        stopping = self.team.agree(wish=self.stop())
         if stopping or self.steps - self.kept_at[0] >= self.keep_every:
+            self.tally.gather(self.team)
             self.spent_s = self.clock() - begun
             self._keep()
         if stopping:

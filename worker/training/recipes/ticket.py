@@ -202,7 +202,7 @@ def _start(config: TicketConfig, run: Run, arm: Arm) -> None:
     """Put the run before the first step of an arm, in place: the same batches for each."""
     run.enter(arm)
     run.tally = Tally(run.compute.device)
-    run.batches = batches_of(run.data, config.optim.batch, config.compute.seed)
+    run.batches = batches_of(run.data, config.optim.batch, config.compute.seed, run.team)
     purpose: Purpose = "rival" if arm == "random" else "transfer"
     run.net = fresh(
         config.backbone,

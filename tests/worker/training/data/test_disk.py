@@ -1,3 +1,6 @@
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +116,18 @@ def test_reading_leaves_the_generator_of_torch_alone(part: DiskPart) -> None:
     before = torch.get_rng_state()
     _images(_batches(part))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.slow
+def test_readers_outlive_the_signal_that_asks_a_run_to_stop(part: DiskPart) -> None:
+    alone = _images(_batches(part))
+    epoch = iter(_batches(replace(part, workers=1)))
+    images = [next(epoch)[0]]
+    for reader in multiprocessing.active_children():
+        assert reader.pid is not None
+        os.kill(reader.pid, signal.SIGTERM)
+    images += [batch for batch, _ in epoch]
+    assert torch.equal(torch.cat(images), alone)
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])

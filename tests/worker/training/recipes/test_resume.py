@@ -61,7 +61,7 @@ SAME: dict[str, Any] = {
 TRAIN = TrainConfig(
     **SAME,
     widths=5,
-    twin=TwinConfig(structure="mixed"),
+    twin=TwinConfig(structure="mixed", threshold=1.0, weight_threshold=1.0),
     train=TrainingConfig(epochs=2, drops=(1,)),
 )
 WEIGHTS = WeightsConfig(
@@ -74,7 +74,7 @@ WEIGHTS = WeightsConfig(
 TICKET = TicketConfig(
     **SAME,
     widths=4,
-    twin=TwinConfig(structure="mixed"),
+    twin=TwinConfig(structure="mixed", threshold=1.0, weight_threshold=1.0),
     train=TrainingConfig(epochs=4),
     mask=MaskConfig(stable=0.05, patience=1, rewind=1),
     retrain=TrainingConfig(epochs=1, schedule="cosine"),

@@ -23,7 +23,7 @@ QUICK = TicketConfig(
     data=DataConfig(dataset="digits"),
     widths=5,
     optim=OptimConfig(batch=64, mu=1.0, momentum=0.9, nesterov=True, weight_decay=1e-2),
-    twin=TwinConfig(structure="filter"),
+    twin=TwinConfig(structure="filter", threshold=1.0, weight_threshold=1.0),
     train=TrainingConfig(epochs=5, learning_rate=0.1),
     mask=MaskConfig(epoch=3),
     retrain=TrainingConfig(epochs=1),
@@ -52,7 +52,11 @@ class Steps(States):
 def run(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, directory: Path
 ) -> tuple[Alone, Steps]:
-    config = replace(QUICK, twin=TwinConfig(structure=request.param), transfer_to="stripes")
+    config = replace(
+        QUICK,
+        twin=TwinConfig(structure=request.param, threshold=1.0, weight_threshold=1.0),
+        transfer_to="stripes",
+    )
     keeper = Steps()
     made = alone(config, tmp_path_factory.mktemp(request.param), [directory], keeper=keeper)
     return made, keeper
@@ -234,7 +238,7 @@ def test_a_full_mask_makes_the_ticket_the_dense_network_bit_for_bit(tmp_path: Pa
     config = replace(
         QUICK,
         optim=replace(QUICK.optim, mu=0.05),
-        twin=TwinConfig(structure="element", threshold=1e-6),
+        twin=TwinConfig(structure="element", threshold=1e-6, weight_threshold=1e-6),
         train=TrainingConfig(epochs=1),
         mask=MaskConfig(epoch=1),
     )

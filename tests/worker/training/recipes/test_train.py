@@ -22,6 +22,7 @@ from worker.training.plans import TrainConfig, TrainingConfig, TwinConfig
 from worker.training.recipes.conduct import Surroundings, workplace
 from worker.training.recipes.lesson import coupled, learn
 from worker.training.recipes.train import _begin, train
+from worker.training.recipes.twin import EARLY
 from worker.training.recorder import RunList
 from worker.training.state import State, net_like, optimizer_like
 
@@ -30,7 +31,7 @@ QUICK = TrainConfig(
     data=DataConfig(dataset="digits"),
     widths=6,
     optim=OptimConfig(batch=64, mu=1.0, momentum=0.9, weight_decay=1e-3),
-    twin=TwinConfig(structure="filter"),
+    twin=TwinConfig(structure="filter", threshold=1.0, weight_threshold=1.0),
     train=TrainingConfig(epochs=4, drops=(1, 3), factor=0.5),
     compute=ComputeConfig(device="cpu", threads=1),
 )
@@ -41,7 +42,9 @@ STRUCTURES = ("filter", "mixed", "element")
 def run(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Alone, list[State]]:
-    config = replace(QUICK, twin=TwinConfig(structure=request.param))
+    config = replace(
+        QUICK, twin=TwinConfig(structure=request.param, threshold=1.0, weight_threshold=1.0)
+    )
     keeper = States(every=10**9)
     made = alone(config, tmp_path_factory.mktemp(request.param), keeper=keeper)
     active = [s.n_active / s.n_filters for s in made.path.step_records[-1].support]
@@ -178,12 +181,12 @@ def test_the_member_of_the_support_holds_no_filter_and_no_weight_outside_of_it(
 
 @pytest.mark.parametrize("schedule", ["constant", "drops", "cosine"])
 @pytest.mark.parametrize("scaling", ["none", "fan", "initial"])
-def test_auto_mu_is_two_thirds_of_what_the_schedule_moves_in_units_of_the_threshold(
+def test_auto_mu_is_a_share_of_what_the_schedule_moves_in_units_of_the_threshold(
     net: Backbone, schedule: str, scaling: str
 ) -> None:
     training = TrainingConfig(epochs=4, schedule=schedule, drops=(2,), factor=0.1)
     moved = {"constant": 4 * 10 * 0.2, "drops": 2 * 10 * 0.22, "cosine": 4 * 10 * 0.1025}[schedule]
-    twin = TwinConfig(structure="filter", scaling=scaling)
+    twin = TwinConfig(structure="filter", scaling=scaling, threshold=1.0, weight_threshold=1.0)
     rate = replace(training, learning_rate=0.2)
     optimizer = coupled(net, OptimConfig(), twin, rate, 10)
     norms = []
@@ -192,7 +195,7 @@ def test_auto_mu_is_two_thirds_of_what_the_schedule_moves_in_units_of_the_thresh
         norm = weight.norm(dim=1)
         unit = {"none": 1.0, "fan": weight.shape[1] ** 0.5, "initial": norm.square().mean().sqrt()}
         norms.append(norm / unit[scaling])
-    expected = float(torch.cat(norms).mean()) * moved * 2 / 3
+    expected = float(torch.cat(norms).mean()) * moved * EARLY
     assert optimizer.param_groups[0]["mu"] == pytest.approx(expected, rel=0.02)
 
 
@@ -204,7 +207,7 @@ def test_auto_mu_of_the_normalised_variant_counts_that_its_z_moves_a_hundredth(
         coupled(
             net,
             OptimConfig(kappa=2.0),
-            TwinConfig(structure="element", normalised=each),
+            TwinConfig(structure="element", normalised=each, threshold=1.0, weight_threshold=1.0),
             training,
             20,
         ).param_groups[0]["mu"]
@@ -217,7 +220,7 @@ def test_initial_units_are_the_root_mean_square_of_what_a_layer_began_with(net: 
     with torch.no_grad():
         net.get_parameter("features.conv3.conv.weight").mul_(7)
     before = copy.deepcopy(net)
-    twin = TwinConfig(structure="mixed", threshold=0.5)
+    twin = TwinConfig(structure="mixed", threshold=0.5, weight_threshold=0.5)
     optimizer = coupled(net, OptimConfig(mu=1.0), twin, TrainingConfig(epochs=1), 1)
     names = {parameter: name for name, parameter in net.named_parameters()}
     seen = set()

@@ -21,6 +21,7 @@ QUICK = WeightsConfig(
     data=DataConfig(dataset="digits"),
     widths=5,
     optim=OptimConfig(batch=128, mu=0.5, momentum=0.9, weight_decay=1e-2),
+    twin=TwinConfig(structure="element", weight_threshold=1.0),
     train=TrainingConfig(epochs=2),
     finetune=TrainingConfig(epochs=1, learning_rate=0.02),
     retrain=TrainingConfig(epochs=1, learning_rate=0.03, schedule="cosine"),
@@ -139,7 +140,7 @@ def test_a_phase_of_no_epochs_is_left_out(
 
 
 def test_the_normalised_variant_selects_and_trains(tmp_path: Path) -> None:
-    twin = TwinConfig(structure="element", normalised=True, threshold=0.01)
+    twin = TwinConfig(structure="element", normalised=True, threshold=0.01, weight_threshold=0.01)
     made = alone(replace(QUICK, twin=twin, optim=replace(QUICK.optim, mu="auto")), tmp_path)
     masks = load_file(made.file("mask.safetensors"))
     kept = sum(int(mask.sum()) for mask in masks.values())

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from tests.yard import alive, wait_for
-from worker.jobs.process import kernel_kills
+from worker.process import kernel_kills
 
 
 def test_kills_are_counted_where_linux_counts_them(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_kills_are_counted_where_linux_counts_them(tmp_path: Path) -> None:
 
 
 def test_a_process_whose_parent_is_another_one_refuses_to_begin() -> None:
-    code = "from worker.jobs.process import die_with_parent; die_with_parent(1)"
+    code = "from worker.process import die_with_parent; die_with_parent(1)"
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
@@ -29,7 +29,7 @@ def test_a_process_dies_with_its_killed_parent(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     child = (
         "import os, pathlib, sys, time\n"
-        "from worker.jobs.process import die_with_parent\n"
+        "from worker.process import die_with_parent\n"
         "die_with_parent(int(sys.argv[1]))\n"
         f"pathlib.Path({str(note)!r}).write_text(str(os.getpid()))\n"
         "time.sleep(60)\n"
