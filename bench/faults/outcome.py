@@ -34,6 +34,9 @@ class Outcome:
     models: Sequence[dict[str, Any]]
     weights: Sequence[str]
     """SHA-256 of the tensors of every model, in the order of the family."""
+    files: dict[str, str]
+    """Title -> SHA-256 of what lies beside the models."""
+    findings: dict[str, Any] | None
 
 
 def outcome(history: History, artifacts: Path) -> Outcome:
@@ -48,6 +51,8 @@ def outcome(history: History, artifacts: Path) -> Outcome:
         growth=[_values(row, _GROWTH) for row in history.growth],
         models=[_values(row, _MODELS) for row in history.models],
         weights=[tensors_sha256(path) if path and path.is_file() else "" for path in weights],
+        files={file.title: file.sha256 for file in history.artifacts if file.title is not None},
+        findings=history.job.findings,
     )
 
 

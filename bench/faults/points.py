@@ -8,15 +8,27 @@ from pathlib import Path
 from bench.faults.arrangement import Arrange, Arrangement
 from bench.faults.fault import Finding, Scope, Try
 from bench.faults.kills import child, integrity
-from bench.faults.trial import BRIEF, check, reference, unswept, until_claimed, until_ended
+from bench.faults.trial import (
+    BRIEF,
+    TRAINED,
+    Spec,
+    check,
+    reference,
+    unswept,
+    until_claimed,
+    until_ended,
+)
 from bench.faults.waiting import until
 from service.failpoints import NAMES
 
-FLOWS = ("claim", "checkpoint", "publish", "finish")
-"""What a job that grows passes through: it attaches no file and has no findings."""
+PASSES: Sequence[tuple[Spec, Sequence[str]]] = (
+    (BRIEF, ("claim", "checkpoint", "publish", "finish")),
+    (TRAINED, ("attach", "findings")),
+)
+"""Jobs, and the flows in which they die: one that grows attaches no file and has no findings."""
 
-POINTS = tuple(name for name in NAMES if name.partition(".")[0] in FLOWS)
-"""The failpoints of these."""
+POINTS = NAMES
+"""All failpoints: the flows of all jobs together are all that there are."""
 
 FIRE_SECONDS = 60.0
 """How long it may take until a failpoint is reached."""
@@ -29,23 +41,18 @@ def killing_at_every_point(arrange: Arrange) -> Try:
     """
 
     def run(scope: Scope, finding: Finding) -> None:
-        expected = reference(BRIEF)
         folder = scope.folder / "failpoints"
         folder.mkdir()
-        flows = [[name for name in POINTS if name.startswith(f"{flow}.")] for flow in FLOWS]
-        rounds: list[Sequence[str]] = [
-            [name for name in names if name is not None] for names in zip_longest(*flows)
-        ]
-        if scope.times < len(POINTS):
-            rounds = [[scope.random.choice(flow) for flow in flows] for _ in range(scope.times)]
+        rounds = [(spec, names) for spec, flows in PASSES for names in _rounds(scope, flows)]
+        expected = [reference(spec) for spec, _ in rounds]
         with arrange(scope.folder, failpoint_dir=folder) as arrangement:
-            for names in rounds:
+            for (spec, names), unbroken in zip(rounds, expected, strict=True):
                 with finding.trial(" and ".join(names)):
                     for name in names:
                         aim(folder, name)
-                    job_id = arrangement.submit(BRIEF)
+                    job_id = arrangement.submit(spec)
                     until_ended(arrangement, job_id)
-                    finding.violations += check(arrangement, job_id, expected)
+                    finding.violations += check(arrangement, job_id, unbroken)
                 for name in names:
                     if spent(folder, name):
                         finding.done += 1
@@ -54,6 +61,14 @@ def killing_at_every_point(arrange: Arrange) -> Try:
             finding.violations += [*integrity(arrangement), *unswept(arrangement)]
 
     return run
+
+
+def _rounds(scope: Scope, flows: Sequence[str]) -> list[Sequence[str]]:
+    """Return for each of some jobs the failpoints at which it dies, at most one of every flow."""
+    known = [[name for name in POINTS if name.startswith(f"{flow}.")] for flow in flows]
+    if scope.times < len(POINTS):
+        return [[scope.random.choice(names) for names in known] for _ in range(scope.times)]
+    return [[name for name in names if name is not None] for names in zip_longest(*known)]
 
 
 def killing_while_the_supervisor_finishes(arrange: Arrange) -> Try:

@@ -39,6 +39,9 @@ BRIEF: Spec = {
 }
 """Two rounds, both tunings: about 3 s of training after 3 s of start."""
 
+TRAINED: Spec = {**_SMALL, "kind": "train", "widths": 8, "train": {"epochs": 4}}
+"""A network of fixed widths: it leaves files beside its models, and findings."""
+
 LONG: Spec = {
     **_SMALL,
     "growth": {"start": 8, "round_epochs": 4, "max_rounds": 4, "max_width": 24},
