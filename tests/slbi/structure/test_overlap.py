@@ -35,14 +35,17 @@ def test_a_support_of_which_no_layer_is_empty_is_its_own_like(layers: list[list[
     assert overlap(_supports(layers), _supports(layers)) == 1
 
 
-@given(pairs, st.randoms())
-def test_the_order_of_the_layers_does_not_move_the_last_bit(
-    layers: list[tuple[list[bool], list[bool]]], random: object
-) -> None:
-    first, second = (_supports([pair[side] for pair in layers]) for side in (0, 1))
-    names = list(first)
-    random.shuffle(names)  # type: ignore[attr-defined] # hypothesis gives a random.Random
-    assert overlap({name: first[name] for name in names}, second) == overlap(first, second)
+def test_the_order_of_the_layers_does_not_move_the_last_bit() -> None:
+    shares = (1, 2, 3)  # tenths, whose sum depends on the order: 0.6 or 0.6000000000000001
+    first = {f"layer{share}": torch.arange(10) < share for share in shares}
+    second = {name: torch.ones(10, dtype=torch.bool) for name in first}
+    turned = dict(reversed(first.items()))
+    assert overlap(first, second) == overlap(turned, second)
+
+
+def test_19_of_20_reach_a_threshold_of_0_95() -> None:
+    support = {"conv1": torch.arange(20) < 19}
+    assert overlap(support, {"conv1": torch.ones(20, dtype=torch.bool)}) >= 0.95
 
 
 def test_two_empty_supports_have_nothing_in_common() -> None:
