@@ -13,6 +13,7 @@ from service.jobs.refusals import (
     given,
     wrong_backbone,
     wrong_classes,
+    wrong_compute,
     wrong_dataset,
     wrong_groups,
     wrong_optimizer,
@@ -99,6 +100,7 @@ def check(
     errors += [
         *wrong_classes(spec, dataset),
         *wrong_optimizer(completed),
+        *wrong_compute(completed),
         *wrong_transfer(completed, dataset, catalogue, directories),
         *wrong_groups(completed, backbone),
         *wrong_training(completed),

@@ -124,6 +124,16 @@ def wrong_optimizer(spec: JobSpec) -> Iterator[FieldError]:
         yield FieldError(pointer="/optim/nesterov", code="needs_momentum", message=message)
 
 
+def wrong_compute(spec: JobSpec) -> Iterator[FieldError]:
+    """Yield what a run that trains nothing cannot have."""
+    if isinstance(spec, VisualiseSpec) and spec.compute.processes != 1:
+        message = (
+            "compute.processes must be 1 for a job that trains nothing, "
+            f"got {spec.compute.processes}"
+        )
+        yield FieldError(pointer="/compute/processes", code="trains_nothing", message=message)
+
+
 def wrong_training(spec: JobSpec) -> Iterator[FieldError]:
     """Refuse what does not go together in a training of fixed widths."""
     if not isinstance(spec, TrainSpec | WeightsSpec | TicketSpec):

@@ -48,6 +48,12 @@ def wrong_pruning(
             )
             place = f"/pruning/percent/{escaped(name)}"
             yield FieldError(pointer=place, code="unknown_group", message=message)
+        elif name in linear and order != "norm" and found.ordered and not found.ordered_singly:
+            message = (
+                f"pruning.order must be 'norm' for single weights of a source that never had them "
+                f"enter singly, as {name!r} here, got {order!r}"
+            )
+            yield FieldError(pointer="/pruning/order", code="needs_order", message=message)
 
 
 def wrong_pictures(

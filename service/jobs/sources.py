@@ -41,6 +41,8 @@ class FoundSource:
     """Which images those are."""
     ordered: bool
     """Whether it says in which order its filters entered the support."""
+    ordered_singly: bool
+    """Whether it is known in which order its single weights did."""
     followed: bool
     """Whether the path is stored that led to it."""
 
@@ -85,6 +87,7 @@ def find_source(
         validation=job.spec["data"]["validation"],
         seed=job.spec["compute"]["seed"],
         ordered=True,
+        ordered_singly=job.spec.get("twin", {}).get("structure") in {"mixed", "element"},
         followed=True,
     )
 
@@ -130,6 +133,7 @@ def _uploaded(
         validation=told.config.data.validation,
         seed=told.config.compute.seed,
         ordered=bool(told.entry),
+        ordered_singly=False,
         followed=False,
     )
 

@@ -105,6 +105,7 @@ BAD: list[tuple[str, dict[str, Any], str, str, str]] = [
         )
         for kind in (*FRESH, "prune")
     ),
+    ("visualise", {"compute": {"processes": 2}}, "/compute/processes", "trains_nothing", "got 2"),
     *(
         change
         for kind in ("train", "weights", "ticket")

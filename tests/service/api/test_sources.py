@@ -292,3 +292,14 @@ def test_an_idempotency_key_gives_the_job_whose_source_is_gone_by_now(local: Ser
     again = local.client.post("/v1/jobs", json=spec, headers=headers)
     assert (again.status_code, again.json()["id"]) == (202, first["id"])
     assert json.loads(again.text)["spec"] == first["spec"]
+
+
+def test_single_weights_that_never_entered_singly_have_no_order(local: Service) -> None:
+    percent = {"pruning": {"percent": {"classifier.weight": 50.0}}}
+    grown = {"job": str(store_origin(local).job)}
+    assert _refusal(_submit(local, grown, **percent))[:2] == ("/pruning/order", "needs_order")
+    by_norm = {"pruning": {**percent["pruning"], "order": "norm"}}
+    assert _submit(local, grown, **by_norm).status_code == 202
+    spec = {**SPEC, "kind": "train", "twin": {"structure": "mixed"}}
+    trained = {"job": str(store_origin(local, spec=spec).job)}
+    assert _submit(local, trained, **percent).status_code == 202

@@ -5,6 +5,7 @@ import torch
 
 from slbi.nets.sketch import cost
 from slbi.nets.widths import Widths
+from tests.runs import Machine, alone, expect_same
 from worker.training import backbones
 from worker.training.checkpoint import load
 from worker.training.recipes.conduct import Surroundings
@@ -77,3 +78,33 @@ def test_narrow_ones_are_built_at_any_widths() -> None:
     widths = Widths(dict.fromkeys(backbones.groups("resnet50", 64), 3))
     net = backbones.build("resnet50", widths, in_channels=3, size=64, classes=5)
     assert net(torch.zeros(2, 3, 64, 64)).shape == (2, 5)
+
+
+DROPPING = suited(
+    "digits",
+    "alexnet",
+    {
+        "data": {"image_size": 64, "augment": False},
+        "widths": 4,
+        "optim": {"batch": 256, "learning_rate": 0.005, "mu": 0.05},
+        "train": {"epochs": 2},
+        "compute": {"device": "cpu", "threads": 1},
+    },
+    "train",
+)
+"""AlexNet has dropout, which draws from torch's own generator."""
+
+
+@pytest.mark.slow
+def test_the_seed_fixes_dropout_too_and_a_run_killed_between_steps_ends_the_same(
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(1)
+    unbroken = alone(DROPPING, tmp_path / "alone")
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    machine = Machine(DROPPING, tmp_path / "machine")
+    found = machine.dying_between_steps(0, longest=4)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert machine.attempts > 2
+    expect_same(machine, found, unbroken)

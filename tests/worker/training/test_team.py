@@ -72,24 +72,25 @@ assert tally.outcome(team).accuracy == 0.5
 """)
 
 
-@pytest.mark.parametrize("backbone", ["resnet20", "vgg11"])
+@pytest.mark.parametrize(("backbone", "size"), [("resnet20", 8), ("vgg11", 8), ("resnet18", 32)])
 def test_steps_of_two_with_norms_are_those_of_one_with_the_whole_batch(
-    pair: Callable[[str], None], backbone: str
+    pair: Callable[[str], None], backbone: str, size: int
 ) -> None:
     pair(f"""
 import torch.nn.functional as F
 from slbi import SLBI
-from slbi.nets import backbones
 from slbi.nets.widths import Widths
+from worker.training import backbones
 from worker.training.data.formats import read_digits
 
 digits = read_digits("train")
-groups = backbones.groups("{backbone}", 8)
+pixels = F.interpolate(digits.images.double(), ({size}, {size}))
+groups = backbones.groups("{backbone}", {size})
 
 def trained(team, seed):
     draw = torch.Generator().manual_seed(seed)
-    net = backbones.build("{backbone}", Widths(dict.fromkeys(groups, 8)), in_channels=1, size=8,
-                          classes=10, generator=draw, dtype=torch.float64).train()
+    net = backbones.build("{backbone}", Widths(dict.fromkeys(groups, 8)), in_channels=1,
+                          size={size}, classes=10, generator=draw).double().train()
     convs = [weight for weight in net.parameters() if weight.ndim == 4]
     rest = [weight for weight in net.parameters() if weight.ndim != 4]
     optimizer = SLBI([{{"params": convs, "structure": "filter"}}, {{"params": rest}}],
@@ -98,7 +99,7 @@ def trained(team, seed):
         for first in range(0, 5 * 127, 127):
             rows = torch.arange(first, first + 127)[team.share.of_batch(127)]
             optimizer.zero_grad()
-            logits = net(digits.images[rows].double() / 16 - 0.3)
+            logits = net(pixels[rows] / 16 - 0.3)
             (F.cross_entropy(logits, digits.labels[rows]) * len(rows) / 127).backward()
             team.add_gradients(net)
             optimizer.step()

@@ -93,7 +93,7 @@ _IMAGENET: KindDefaults = {
     # Source: docs/method.md, "Recipes", the ImageNet flow of the reference.
     "train": {
         "optim": {"batch": 256, "learning_rate": 0.1, "weight_decay": 1e-4, "mu": 1000.0},
-        "twin": {"scaling": "none"},
+        "twin": {"threshold": 1.0, "weight_threshold": 1.0, "scaling": "none"},
         "train": {"epochs": 100, "drops": (30, 60, 90), "factor": 0.1},
     },
     # Not measured: nobody has grown on ImageNet with this project yet.

@@ -3,16 +3,16 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 
 from slbi.nets.backbone import Backbone
 from slbi.optim.optimizer import SLBI
 from slbi.structure.path import LayerRecord, Phase
-from worker.training.config import ComputeConfig, DataConfig
+from worker.training.config import ComputeConfig, DataConfig, OptimConfig
 from worker.training.data.batches import Batches
 from worker.training.data.draw import training_batches
 from worker.training.data.load import Data, load
@@ -55,6 +55,22 @@ class Surroundings:
     """Called around each step of writing a file."""
     team: Team = ALONE
     """The processes that do the run together; of what is above, only the leader's is asked."""
+
+
+class Trains(Protocol):
+    """What the config of every run that trains says."""
+
+    @property
+    def data(self) -> DataConfig:
+        """Which images."""
+
+    @property
+    def optim(self) -> OptimConfig:
+        """How the weights learn."""
+
+    @property
+    def compute(self) -> ComputeConfig:
+        """On what."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,20 +152,23 @@ def batches_of(data: Data, batch: int, seed: int, team: Team = ALONE) -> Batches
 
 
 def conduct(
-    told: dict[str, Any],
-    compute: ComputeConfig,
+    config: Trains,
     around: Surroundings,
-    begin: Callable[[float], Run],
+    begin: Callable[[Workplace], Run],
     body: Callable[[Run, Family], None],
+    *,
+    data: DataConfig | None = None,
+    told: dict[str, Any] | None = None,
 ) -> Result:
     """Run a recipe: begin it, go on from a state if there is one, do its work, test its family.
 
     Args:
-        told: the whole config of the run, as JSON can say it.
-        compute: on what.
+        config: of the run.
         around: the run's surroundings.
-        begin: given when the run began, by its clock, returns it before its first step.
+        begin: returns the run before its first step.
         body: does what is left of the run and adds its members to the family.
+        data: what the run is at, where that is not the data of its config.
+        told: the whole config, where JSON cannot say it as it is.
 
     Raises:
         StateError: the state is of another config or of other data.
@@ -159,22 +178,29 @@ def conduct(
         Stopped: `stop` said so.
         DivergedError: the loss is no finite number any more.
     """
-    begun = around.clock()
-    with threads(compute.threads):
-        run = begin(begun)
+    begun, compute = around.clock(), config.compute
+    said = asdict(cast("Any", config)) if told is None else told
+    with threads(compute.threads), torch.random.fork_rng():
+        _seed_dropout(compute.seed, around.team)
+        place = workplace(
+            around,
+            data=config.data if data is None else data,
+            compute=compute,
+            batch=config.optim.batch,
+            begun=begun,
+        )
+        run = begin(place)
         output, keeper = around.output, around.keeper
         output.mkdir(parents=True, exist_ok=True)
         if around.state is not None:
-            restore(run, around.state, config=told, output=output)
+            restore(run, around.state, config=said, output=output)
         if keeper is not None:
             run.keep_every = keeper.every
         if keeper is not None and around.team.leads:
-            run.keep = lambda run: keeper.keep(capture(run, config=told, output=output), point(run))
-        if not around.team.leads:
-            # Dropout draws from torch's own generator: other units for other images.
-            draw = generator(compute.seed + run.steps, "dropout")
-            torch.manual_seed(draw.initial_seed() + around.team.share.rank)
-        body(run, Family(output=output, config=told, mark=around.mark))
+            run.keep = lambda run: keeper.keep(capture(run, config=said, output=output), point(run))
+        if around.state is not None and not around.team.leads:
+            _seed_dropout(compute.seed + run.steps, around.team)  # only the leader's was kept
+        body(run, Family(output=output, config=said, mark=around.mark))
         tests = on_test_split(run)
         around.recorder.tested(tests)
     return Result(
@@ -186,3 +212,11 @@ def conduct(
         training_macs=run.training_macs,
         seconds=around.clock() - run.begun,
     )
+
+
+def _seed_dropout(seed: int, team: Team) -> None:
+    """Seed torch's own generator, from which dropout draws: other units for other images.
+
+    All else draws from generators of its own, see `worker.training.device.Purpose`.
+    """
+    torch.manual_seed(generator(seed, "dropout").initial_seed() + team.share.rank)

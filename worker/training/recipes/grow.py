@@ -1,6 +1,6 @@
 """The recipe `grow`: rounds of growth, tuning, slicing; a family of networks and their path."""
 
-from dataclasses import asdict
+from functools import partial
 
 from worker.training import backbones
 from worker.training.config import GrowConfig
@@ -9,7 +9,7 @@ from worker.training.data.load import Data
 from worker.training.device import generator
 from worker.training.recipes.begin import check_start, path_layers, start_widths
 from worker.training.recipes.budget import Budget
-from worker.training.recipes.conduct import Surroundings, Workplace, conduct, workplace
+from worker.training.recipes.conduct import Surroundings, Workplace, conduct
 from worker.training.recipes.family import Family, measured
 from worker.training.recipes.result import Result
 from worker.training.recipes.rounds import grow_rounds
@@ -25,21 +25,11 @@ def grow(config: GrowConfig, around: Surroundings) -> Result:
         as `conduct`.
     """
 
-    def begin(begun: float) -> Run:
-        place = workplace(
-            around,
-            data=config.data,
-            compute=config.compute,
-            batch=config.optim.batch,
-            begun=begun,
-        )
-        return _begin(config, place)
-
     def body(run: Run, family: Family) -> None:
         grow_rounds(config, run, family, _budget(config, run.data, run.batches))
         tune(config, run, family)
 
-    return conduct(asdict(config), config.compute, around, begin, body)
+    return conduct(config, around, partial(_begin, config), body)
 
 
 def _begin(config: GrowConfig, place: Workplace) -> Run:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -13,7 +14,7 @@ from slbi.pruning.mask import filter_masks
 from slbi.pruning.rank import Order, by_budget, filter_norms, rank, rank_together
 from worker.training.plans import PruneConfig, PruningConfig
 from worker.training.recipes.begin import path_layers
-from worker.training.recipes.conduct import Surroundings, Workplace, conduct, workplace
+from worker.training.recipes.conduct import Surroundings, Workplace, conduct
 from worker.training.recipes.family import Family, everywhere
 from worker.training.recipes.lesson import learn
 from worker.training.recipes.masks import impose
@@ -32,12 +33,6 @@ def prune(config: PruneConfig, around: Surroundings) -> Result:
         that the config asks for.
     """
 
-    def begin(begun: float) -> Run:
-        place = workplace(
-            around, data=config.data, compute=config.compute, batch=config.optim.batch, begun=begun
-        )
-        return _begin(config, place)
-
     def body(run: Run, family: Family) -> None:
         _prune(config, run, family)
         learn(run, config.finetune, config.optim.learning_rate, lambda: recall_support(run))
@@ -46,7 +41,7 @@ def prune(config: PruneConfig, around: Surroundings) -> Result:
             family.add(run, run.net, "tuned", "pruned, tuned", run.accuracy, kept=kept)
             _find(run, {"tuned": run.accuracy})
 
-    return conduct(_told(config), config.compute, around, begin, body)
+    return conduct(config, around, partial(_begin, config), body, told=_told(config))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

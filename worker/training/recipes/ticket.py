@@ -1,7 +1,7 @@
 """The recipe `ticket`: an early mask, trained from early weights, against its rivals."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Literal, cast
 
 import torch
@@ -16,7 +16,6 @@ from worker.training.recipes.conduct import (
     Workplace,
     batches_of,
     conduct,
-    workplace,
 )
 from worker.training.recipes.family import Family, everywhere, leave_data
 from worker.training.recipes.files import add_masks, add_order
@@ -54,13 +53,11 @@ def ticket(config: TicketConfig, around: Surroundings) -> Result:
     state = around.state
     transferred = state is not None and bool(state.about["counters"]["transferred"])
 
-    def begin(begun: float) -> Run:
-        data = config.data
-        if transferred and config.transfer_to is not None:
-            data = replace(data, dataset=config.transfer_to)
-        place = workplace(
-            around, data=data, compute=config.compute, batch=config.optim.batch, begun=begun
-        )
+    data = config.data
+    if transferred and config.transfer_to is not None:
+        data = replace(data, dataset=config.transfer_to)
+
+    def begin(place: Workplace) -> Run:
         if state is None and config.transfer_to is not None:
             _second(config, around, place.data)  # not found out when the first half is done
         return _begin(config, place)
@@ -73,7 +70,7 @@ def ticket(config: TicketConfig, around: Surroundings) -> Result:
                 break
         run.recorder.findings(_findings(config, run))
 
-    return conduct(asdict(config), config.compute, around, begin, body)
+    return conduct(config, around, begin, body, data=data)
 
 
 def _begin(config: TicketConfig, place: Workplace) -> Run:

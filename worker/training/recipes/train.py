@@ -1,11 +1,11 @@
 """The recipe `train`: a network of fixed widths, whose structure SLBI finds while it learns."""
 
-from dataclasses import asdict
+from functools import partial
 
 from slbi.structure.on_support import on_support
 from worker.training.device import generator
 from worker.training.plans import TrainConfig
-from worker.training.recipes.conduct import Surroundings, Workplace, conduct, workplace
+from worker.training.recipes.conduct import Surroundings, Workplace, conduct
 from worker.training.recipes.family import Family, everywhere
 from worker.training.recipes.files import add_order
 from worker.training.recipes.fresh import fresh
@@ -24,17 +24,11 @@ def train(config: TrainConfig, around: Surroundings) -> Result:
         as `conduct`.
     """
 
-    def begin(begun: float) -> Run:
-        place = workplace(
-            around, data=config.data, compute=config.compute, batch=config.optim.batch, begun=begun
-        )
-        return _begin(config, place)
-
     def body(run: Run, family: Family) -> None:
         learn(run, config.train, config.optim.learning_rate, run.selected)
         add_trained(run, family)
 
-    return conduct(asdict(config), config.compute, around, begin, body)
+    return conduct(config, around, partial(_begin, config), body)
 
 
 def add_trained(run: Run, family: Family) -> None:

@@ -1,10 +1,10 @@
 """The recipe `weights`: single weights are selected; what is left is tuned, or trained anew."""
 
-from dataclasses import asdict
+from functools import partial
 
 from worker.training.device import generator
 from worker.training.plans import WeightsConfig
-from worker.training.recipes.conduct import Surroundings, Workplace, conduct, workplace
+from worker.training.recipes.conduct import Surroundings, Workplace, conduct
 from worker.training.recipes.family import Family
 from worker.training.recipes.files import add_masks, add_order, add_table
 from worker.training.recipes.fresh import fresh
@@ -24,18 +24,12 @@ def weights(config: WeightsConfig, around: Surroundings) -> Result:
         as `conduct`.
     """
 
-    def begin(begun: float) -> Run:
-        place = workplace(
-            around, data=config.data, compute=config.compute, batch=config.optim.batch, begun=begun
-        )
-        return _begin(config, place)
-
     def body(run: Run, family: Family) -> None:
         _select(config, run, family)
         _finetune(config, run, family)
         _retrain(config, run, family)
 
-    return conduct(asdict(config), config.compute, around, begin, body)
+    return conduct(config, around, partial(_begin, config), body)
 
 
 def _begin(config: WeightsConfig, place: Workplace) -> Run:
