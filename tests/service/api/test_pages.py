@@ -47,7 +47,14 @@ def test_the_pages_show_every_kind() -> None:
 @pytest.mark.parametrize("text", [*FLOWS, *ASKED])
 def test_a_spec_that_a_page_shows_is_taken(everything: Service, text: str) -> None:
     lenet = '"conv3"' in text
-    spec = {"dataset": "mnist" if lenet else "digits", "backbone": "lenet5" if lenet else "vgg11"}
+    # The flow's own source: its single weights had twins too, so their order is known.
+    trained = {
+        "kind": "train",
+        "dataset": "mnist",
+        "backbone": "lenet5",
+        "twin": {"structure": "mixed"},
+    }
+    spec = trained if lenet else {"dataset": "digits", "backbone": "vgg11"}
     groups = ("conv1", "conv2", "conv3", "fc1") if lenet else None
     origin = store_origin(everything, spec=spec, groups=groups)
     answer = everything.client.post("/v1/jobs?dry_run=true", json=_spec(text, origin))
