@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from slbi.nets.backbone import Backbone
-from slbi.nets.coupling import Coupling
 from slbi.nets.graph.find import Found, find
 from slbi.nets.graph.resize import rebuilt
 from slbi.nets.sketch import LayerSketch
@@ -83,24 +82,14 @@ class Adapted(Backbone):
         logits: Tensor = self.net(x)
         return logits
 
-    def coupling(self) -> Coupling:
-        """Return which tensors share a filter axis."""
-        found = self._found.coupling
-        groups = tuple(
-            replace(
-                group,
-                ties=tuple(
-                    replace(
-                        tie,
-                        tensor=f"{_INNER}{tie.tensor}",
-                        absorber=None if tie.absorber is None else f"{_INNER}{tie.absorber}",
-                    )
-                    for tie in group.ties
-                ),
-            )
-            for group in found.groups
-        )
-        return Coupling(groups=groups)
+    def found(self) -> Found:
+        """Return which tensors share a filter axis, and its widths."""
+        return Found(coupling=self._found.coupling.below(_INNER), widths=self._found.widths)
+
+    def adopt(self, found: Found) -> None:
+        """Take note of the filters that surgery has left it, in place."""
+        super().adopt(found)
+        self._found = self._found.resized(found.widths)
 
     def sketch(self) -> tuple[LayerSketch, ...]:
         """Return the outline of every layer, for images of its own size alone."""

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
-from slbi.optim.shrink import group_norms
-from slbi.pruning.keep import settled
+from slbi.pruning.keep import norms_of, settled
 from slbi.structure.order import prune_rank, prune_score
 
 Order = Literal["mixed", "lexicographic", "norm"]
@@ -22,16 +21,9 @@ def filter_norms(net: Backbone) -> dict[str, Tensor]:
 
     Source: docs/method.md, "Prune".
     """
-    norms = {}
-    for group in net.coupling().groups:
-        weights = [net.get_parameter(name).detach() for name in group.tensors("producer")]
-        squares = [
-            group_norms(weight, "filter").flatten().square()
-            for weight in weights
-            if weight.ndim > 1
-        ]
-        norms[group.name] = torch.stack(squares).sum(0).sqrt()
-    return norms
+    return {
+        group.name: norms_of(net, group, net.widths[group.name]) for group in net.coupling().groups
+    }
 
 
 def rank(norms: Tensor, entry: Tensor | None, order: Order) -> Tensor:

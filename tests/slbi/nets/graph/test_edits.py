@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, max_pool2d, relu, silu
 from torch.optim import Optimizer
 
-from slbi.growth.widen_module import widen_module
+from slbi.growth.widen import widen
 from slbi.nets.graph.find import Found, find
 from slbi.nets.graph.resize import rebuilt
 from slbi.nets.widths import Widths
-from slbi.pruning.slice_module import masked_module, slice_module
+from slbi.pruning.mask import masked
+from slbi.pruning.slice import slice_filters
 from tests import zoo
 
 BLOCKS = (
@@ -144,9 +145,10 @@ class _Editor:
     def widen(self) -> None:
         widths = {g: w + self.drawn.choice([0, 0, 1, 3]) for g, w in self.found.widths.items()}
         before = self.logits()
-        self.net, self.optimizer, self.found = widen_module(
-            self.net, self.optimizer, self.found, Widths(widths), generator=self.generator
+        self.net, self.optimizer = widen(
+            self.net, self.optimizer, Widths(widths), found=self.found, generator=self.generator
         )
+        self.found = self.found.resized(Widths(widths))
         torch.testing.assert_close(self.logits(), before, rtol=1e-11, atol=1e-12)
 
     def slice(self) -> None:
@@ -155,10 +157,10 @@ class _Editor:
             keep[group] = torch.rand(width, generator=self.generator) > 0.3
             keep[group][self.drawn.randrange(width)] = True
         self.net.eval()
-        masked = masked_module(self.net, self.found, keep, silent=True)(zoo.images())
-        sliced = slice_module(self.net, self.optimizer, self.found, keep)
+        silent = masked(self.net, keep, found=self.found, silent=True)(zoo.images())
+        sliced = slice_filters(self.net, self.optimizer, keep, found=self.found)
         self.net, self.optimizer, self.found = sliced.net, sliced.optimizer, sliced.found
-        torch.testing.assert_close(self.logits(), masked, rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(self.logits(), silent, rtol=1e-11, atol=1e-12)
 
     def reload(self) -> None:
         file = io.BytesIO()
