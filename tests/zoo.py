@@ -21,6 +21,8 @@ from torch.nn.functional import (
     silu,
 )
 
+from slbi.nets.counted import CountedLayerNorm
+
 SHAPE = (3, 8, 8)
 
 
@@ -218,6 +220,14 @@ class Hidden(Net):
         return made
 
 
+class Counted(Hidden):
+    """The same block where the norm counts its filters, so that the stream grows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer_norm = CountedLayerNorm(6)
+
+
 class Shared(Net):
     """One layer, used twice."""
 
@@ -305,6 +315,7 @@ CASES = {
     "dealt": Case(Dealt, {"stem": 6, "left": 4, "last": 8}),
     "grouped": Case(Grouped, {"stem": 6, "layer": 4}),
     "hidden": Case(Hidden, {"stem": 6, "up": 10}, blended=("stem",)),
+    "counted": Case(Counted, {"stem": 6, "up": 10}),
     "shared": Case(Shared, {"stem": 6}),
     "headed": Case(Headed, {"stem": 6, "layer": 4, "aside": 3}),
     "padded": Case(Padded, {"stem": 6}),

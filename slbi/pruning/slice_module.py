@@ -8,6 +8,7 @@ from typing import Generic
 import torch
 from torch import Tensor, nn
 
+from slbi.nets.counted import settle
 from slbi.nets.graph.find import Found
 from slbi.nets.graph.resize import resized
 from slbi.nets.transfer import OptimizerT, tables, transferred_optimizer
@@ -35,8 +36,9 @@ def masked_module(
 ) -> nn.Module:
     """Return the network with the rows of filters that are not kept zero in every producer.
 
-    Such a filter still emits a constant, the shift of its norm, unless `silent`. The network given
-    is left as it is.
+    Such a filter still emits a constant, the shift of its norm, unless `silent`. Towards a norm
+    over filters it no longer counts; where no filter that counts is left, all that are left do.
+    The network given is left as it is.
 
     Args:
         net: any network.
@@ -89,6 +91,8 @@ def slice_module(
         absorb(whole, emitted)
         inexact = {constant.group for constant in emitted if not constant.exact}
     small, after = resized(whole, found, kept)
+    for counted in _counted(found):
+        settle(small.get_buffer(counted))
     carried = transferred_optimizer(optimizer, net, small, found.coupling, found.widths, kept)
     return SlicedModule(
         net=small,
@@ -106,13 +110,28 @@ def _masked(net: nn.Module, found: Found, kept: Mapping[str, Tensor], *, silent:
         group: torch.where(stays, torch.arange(len(stays)), -1) for group, stays in kept.items()
     }
     roles = {"producer", "parameter", "norm"} if silent else {"producer", "parameter"}
+    # What such a norm makes of zero depends on the other filters, unless its scale is zero.
+    scales = {f"{name.rpartition('.')[0]}.weight" for name in _counted(found)}
     for name, parameter in quiet.named_parameters():
-        zeroed = [named for named in ties.get(name, []) if named[1].role in roles]
+        zeroed = [
+            named
+            for named in ties.get(name, [])
+            if named[1].role in roles or (named[1].role == "norm" and name in scales)
+        ]
         if zeroed:
             for axis, table in tables(parameter.shape, zeroed, found.widths, gone).items():
                 rows = (table < 0).nonzero().flatten().to(parameter.device)
                 parameter.index_fill_(axis, rows, 0.0)
+    for name in _counted(found):
+        buffer = quiet.get_buffer(name)
+        (table,) = tables(buffer.shape, ties[name], found.widths, gone).values()
+        settle(buffer, removed=table < 0)
     return quiet
+
+
+def _counted(found: Found) -> set[str]:
+    """Return the buffers that say which filters count towards a norm's statistic."""
+    return {tensor for group in found.coupling.groups for tensor in group.tensors("counted")}
 
 
 def _kept(net: nn.Module, found: Found, keep: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.fx import Graph, Node, Proxy, Tracer
 from torch.fx.node import Target, map_arg
 
+from slbi.nets.counted import CountedLayerNorm
 from slbi.nets.graph.value import Computed, Given
 from slbi.nets.shortcut import Shortcut
 
@@ -68,7 +69,8 @@ class _ShapeTracer(Tracer):
         self._fed = False
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Shortcut) or super().is_leaf_module(m, module_qualified_name)
+        own = isinstance(m, Shortcut | CountedLayerNorm)
+        return own or super().is_leaf_module(m, module_qualified_name)
 
     def create_node(self, kind: str, target: Target, *args: Given, **kwargs: Given) -> Node:
         node = super().create_node(kind, target, *args, **kwargs)
