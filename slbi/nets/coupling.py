@@ -8,9 +8,10 @@ from torch import Tensor
 
 from slbi.nets.widths import Widths
 
-Role = Literal["producer", "norm", "reader", "parameter"]
-"""What a tensor does with the filters along its axis: make them, normalise (or scale) them, read
-them, or, as a parameter that the code itself uses, something else."""
+Role = Literal["producer", "norm", "counted", "reader", "parameter"]
+"""What a tensor does with the filters along its axis: make them, normalise (or scale) them, say
+which of them count towards a norm's statistic, read them, or, as a parameter that the code itself
+uses, something else."""
 
 NEUTRAL = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
 """What a norm holds for a filter that it leaves as it is."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from slbi.nets.counted import settle
 from slbi.nets.coupling import FilterGroup, Tie
 from slbi.nets.graph.find import Found
 from slbi.nets.graph.resize import NetT, known
@@ -23,9 +24,10 @@ def masked(
 ) -> NetT:
     """Return the network with the rows of filters that are not kept zero in every producer.
 
-    Such a filter still emits a constant, the shift of its norm, unless `silent`. A group of which
-    nothing would be left keeps its filter of the largest norm, as slicing must. The network given
-    is left as it is.
+    Such a filter still emits a constant, the shift of its norm, unless `silent`. Towards a norm
+    over filters it no longer counts; where no filter that counts is left, all that are left do. A
+    group of which nothing would be left keeps its filter of the largest norm, as slicing must. The
+    network given is left as it is.
 
     Args:
         net: the network.
@@ -43,12 +45,21 @@ def masked(
     whole = known(net, found)
     selected = settled(net, keep, found=whole).selected
     result = copy.deepcopy(net)
+    uncounted: dict[str, list[Tensor]] = {}
     for group in whole.coupling.groups:
         gone = ~selected[group.name]
         if gone.any():
             for tie in _rows(net, group, silent=silent, bias=bias):
                 parameter = result.get_parameter(tie.tensor)
                 parameter.index_fill_(tie.axis, _places(tie, gone).to(parameter.device), 0.0)
+            for tie in group.ties:
+                if tie.role == "counted":
+                    uncounted.setdefault(tie.tensor, []).append(_places(tie, gone))
+    for name, places in uncounted.items():
+        counted = result.get_buffer(name)
+        removed = torch.zeros_like(counted)
+        removed[torch.cat(places).to(removed.device)] = True
+        settle(counted, removed)
     return result
 
 
@@ -94,11 +105,14 @@ def filter_masks(
 def _rows(net: nn.Module, group: FilterGroup, *, silent: bool, bias: bool) -> Iterator[Tie]:
     """Yield the ties of the parameters whose rows a mask sets to zero."""
     parameters = dict(net.named_parameters())
+    # What a norm over filters makes of zero depends on the others, unless its scale is zero.
+    scales = {f"{name.rpartition('.')[0]}.weight" for name in group.tensors("counted")}
     for tie in group.ties:
         if tie.tensor not in parameters:  # a statistic
             continue
         made = tie.role == "producer" and (bias or parameters[tie.tensor].ndim > 1)
-        if made or tie.role == "parameter" or (silent and tie.role == "norm"):
+        normed = tie.role == "norm" and (silent or tie.tensor in scales)
+        if made or normed or tie.role == "parameter":
             yield tie
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from slbi.nets.backbone import Backbone
+from slbi.nets.counted import settle
 from slbi.nets.graph.find import Found
 from slbi.nets.graph.resize import NetT, known, resized
 from slbi.nets.transfer import carried_optimizer
@@ -88,6 +89,9 @@ def slice_filters(
         absorb(whole, emitted)
     kept = {group: position.nonzero().flatten() for group, position in stays.positions.items()}
     narrow, after = resized(whole, before, kept)
+    for group in after.coupling.groups:
+        for name in group.tensors("counted"):
+            settle(narrow.get_buffer(name))
     carried = optimizer
     if optimizer is not None:
         carried = carried_optimizer(optimizer, net, narrow, before, kept)

@@ -66,8 +66,7 @@ def _widened(
     net: nn.Module, optimizer: Optimizer, found: Found, widths: Widths | None = None
 ) -> tuple[nn.Module, Optimizer, Found]:
     wanted = _wider(found) if widths is None else widths
-    pair = widen(net, optimizer, wanted, found=found, generator=_generator())
-    return *pair, found.resized(wanted)
+    return zoo.widened(net, optimizer, found, wanted, seed=5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
