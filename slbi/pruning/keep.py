@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from slbi.nets.backbone import Backbone
-from slbi.nets.coupling import FilterGroup
+from slbi.nets.coupling import Coupling, FilterGroup
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,16 +42,32 @@ def settled(net: Backbone, keep: Mapping[str, Tensor]) -> Kept:
         name = group.name
         asked = keep.get(name)
         chosen = torch.ones(net.widths[name], dtype=torch.bool) if asked is None else asked.cpu()
-        stays = chosen
-        for route in coupling.routes:
-            if route.target == name:
-                source = net.get_buffer(route.buffer).cpu()
-                stays = stays | ((source >= 0) & positions[route.source][source.clamp(min=0)])
+        stays = chosen | fed(net, coupling, name, positions)
         if not stays.any():
             rescued.append(name)
             stays = chosen = torch.arange(len(chosen)) == _largest(net, group)
         selected[name], positions[name] = chosen, stays
     return Kept(selected=selected, positions=positions, rescued=tuple(rescued))
+
+
+def fed(net: Backbone, coupling: Coupling, group: str, positions: Mapping[str, Tensor]) -> Tensor:
+    """Return to which filters of a group a route adds one that stays.
+
+    Args:
+        net: the network.
+        coupling: its coupling.
+        group: of which filters.
+        positions: group -> (O,) bool, what stays of every group before this one.
+
+    Returns:
+        (O,) bool.
+    """
+    reached = torch.zeros(net.widths[group], dtype=torch.bool)
+    for route in coupling.routes:
+        if route.target == group:
+            source = net.get_buffer(route.buffer).cpu()
+            reached |= (source >= 0) & positions[route.source][source.clamp(min=0)]
+    return reached
 
 
 def _largest(net: Backbone, group: FilterGroup) -> int:

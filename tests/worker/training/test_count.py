@@ -2,7 +2,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from slbi.nets.backbone import Backbone
-from worker.training.count import latency_ms
+from worker.training.count import latency
 from worker.training.device import Compute
 
 
@@ -11,7 +11,7 @@ def test_latency_is_measured_and_the_network_left_as_it_was(
 ) -> None:
     net.train()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    assert 0 < latency_ms(net, compute) < 1000
+    assert 0 < latency(net, compute).ms < 1000
     assert net.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 

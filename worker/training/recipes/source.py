@@ -1,6 +1,6 @@
 """A finished model as the start of another run: its network, and in which order it came about."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,8 @@ class Started:
     net: Backbone
     entry: Mapping[str, Tensor]
     """Group, or weight whose entries enter singly -> epoch of the first entry, -1 for never."""
+    adapted: Sequence[str] = ()
+    """What of it is not as its file has it, for people."""
 
 
 def start_from(source: Source, backbone: str, data: Data) -> Started:
