@@ -9,6 +9,7 @@ from service.catalogue import Backbone, Catalogue
 from service.datasets import FoundDataset, find_dataset
 from service.errors import FieldError, InvalidRequestError
 from service.estimate import Cost, cost
+from service.jobs.groups import widths_of_growth, wrong_policies
 from service.jobs.refusals import (
     given,
     wrong_backbone,
@@ -32,7 +33,8 @@ from service.spec.jobs import (
     VisualiseSpec,
     WeightsSpec,
 )
-from service.spec.sections import SourceSpec, Strict
+from service.spec.sections import SourceSpec
+from service.spec.strict import Strict
 
 Section = TypeVar("Section", bound=Strict)
 
@@ -103,6 +105,7 @@ def check(
         *wrong_compute(completed),
         *wrong_transfer(completed, dataset, catalogue, directories),
         *wrong_groups(completed, backbone),
+        *wrong_policies(completed, backbone),
         *wrong_training(completed),
         *wrong_widths(found, backbone),
         *wrong_pruning(completed, found, backbone),
@@ -175,15 +178,7 @@ def _widths(
     """Return the filters of every group, at first and at most."""
     standard = backbone.standard_widths
     if isinstance(spec, GrowSpec):
-        start = spec.growth.start
-        number = start if isinstance(start, Mapping) else given("growth.start", start)
-        first = _table(number, standard)
-        cap = spec.growth.max_width
-        most = {
-            group: max(first[group], width if cap is None else cap)
-            for group, width in standard.items()
-        }
-        return first, most
+        return widths_of_growth(spec.growth, standard)
     if isinstance(spec, TrainSpec | WeightsSpec | TicketSpec):
         widths: int | Mapping[str, int] | None = spec.widths
         fixed = standard if widths is None else _table(widths, standard)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter
 
+from service.spec.by_group import Width
 from service.spec.sections import (
     ComputeSpec,
     DataSpec,
@@ -14,12 +15,11 @@ from service.spec.sections import (
     PicturesSpec,
     PruningSpec,
     SourceSpec,
-    Strict,
     TrainingSpec,
     TuneSpec,
     TwinSpec,
-    Width,
 )
+from service.spec.strict import Strict
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 

@@ -109,21 +109,28 @@ def widest_within(
     row.look([0, *_between(0, last), last])
     if row.seen[0] <= limit_ms and row.settle(0) <= limit_ms:
         return Place(index=0, ms=row.seen[0], wider_ms=None)
-    slow, aim = 0, _AIM * limit_ms
+    slow, trust = 0, 1.0
     for _ in range(_TRIES):
-        fast = row.first_within(slow, aim)
+        fast = row.first_within(slow, _AIM * limit_ms * trust)
         if fast is None:  # none leaves a margin; the limit itself decides
             fast = row.first_within(slow, limit_ms) or last
         else:
-            slow, fast = _narrowed(row, fast, aim, _ENOUGH * limit_ms, same)
-        ms = row.settle(fast)
-        next_to_it = fast - slow <= 1 or same(slow, fast - 1)
-        if ms <= limit_ms and (ms >= MET * limit_ms or next_to_it):
-            return Place(index=fast, ms=ms, wider_ms=row.seen[slow])
+            aims = (_ENOUGH * limit_ms * trust, _AIM * limit_ms * trust)
+            slow, fast = _narrowed(row, fast, aims, same)
+        hasty, ms = row.seen[fast], row.settle(fast)
+        trust = min(trust, hasty / ms)
         if ms > limit_ms:
             if fast == last:
                 break
             slow = fast
+        elif ms >= MET * limit_ms:
+            break
+        elif fast - slow <= 1 or same(slow, fast - 1):  # the wider one may do without a margin
+            if row.seen[slow] <= limit_ms:
+                row.settle(slow)
+            break
+    else:
+        row.settle(last)
     within = [index for index in row.settled if row.seen[index] <= limit_ms]
     if not within:
         least = min(row.seen.values())
@@ -138,12 +145,11 @@ def widest_within(
 def _narrowed(
     row: _Row,
     fast: int,
-    aim: float,
-    enough: float,
+    aims: tuple[float, float],
     same: Callable[[int, int], bool],
 ) -> tuple[int, int]:
     """Return the last candidate that is too slow and the first that is not, or is near enough."""
-    slow = row.last_before(fast)
+    slow, (enough, aim) = row.last_before(fast), aims
     while fast - slow > 1 and not enough <= row.seen[fast] <= aim:
         inside = [i for i in _between(slow, fast) if not same(i, slow) and not same(i, fast)]
         if not inside:  # steps of one candidate are left: find where the one becomes the other

@@ -16,7 +16,9 @@ from slbi.pruning.refill import refilled
 class Nested:
     """What stays when so many filters have gone, those of the lowest rank first.
 
-    Widths are rounded up by `refilled`, so that several numbers may leave the same filters.
+    Widths are rounded up by `refilled`, so that several numbers may leave the same filters. In a
+    stream to which fewer positions of the stage before lead, the best of those that went comes back
+    for them.
     """
 
     net: Backbone

@@ -58,6 +58,12 @@ ANY = {
     },
 }
 FIXED = {**ANY, "widths": {"stem": 9}, "optim": OPTIM, "twin": TWIN, "train": TRAINING}
+POLICY = {
+    "multiple": 4,
+    "min_width": {"stem": 3},
+    "exclude": ["stage2*"],
+    "stages": {"stage1*": {"min_width": 5}},
+}
 
 EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
     "grow": [
@@ -72,6 +78,9 @@ EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
                 "ratio": 1.5,
                 "minimum": 5,
                 "multiple": 2,
+                "min_width": {"stem": 3},
+                "exclude": ["stage2*"],
+                "stages": {"stage1*": {"max_width": 40, "together": True}},
                 "seed": "gradmax",
                 "mode": "restart",
                 "max_width": 77,
@@ -99,11 +108,15 @@ EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
         {
             **ANY,
             "source": {"job": IDS[0], "model": IDS[1]},
-            "pruning": {"order": "norm", "bias": False, "slice": False, **amount},
+            "pruning": {"order": "norm", "bias": False, **POLICY, **amount},
             "optim": OPTIM,
             "finetune": TRAINING,
         }
-        for amount in ({"percent": {"stem": 30.0}}, {"max_macs": 10**6, "max_params": 10**5})
+        for amount in (
+            {"percent": {"stem": 30.0}, "slice": False},
+            {"max_macs": 10**6, "max_params": 10**5, "slice": False},
+            {"max_latency_ms": 2.5},
+        )
     ],
     "visualise": [
         {
@@ -177,7 +190,10 @@ def test_every_field_of_a_spec_arrives_in_the_config(kind: str, spec: dict[str, 
         if name == "source":
             assert arrived[name] is SOURCE
         elif name not in KEPT_BY_THE_JOB and value is not None:
-            assert arrived["data.dataset" if name == "dataset" else name] == value, name
+            plain = value
+            if name.endswith(".stages"):
+                plain = {key: stage.model_dump(exclude_none=True) for key, stage in value.items()}
+            assert arrived["data.dataset" if name == "dataset" else name] == plain, name
 
 
 @pytest.mark.parametrize(("kind", "spec"), CASES)
@@ -264,7 +280,7 @@ def with_one(kind: str, section: str, name: str, value: object) -> dict[str, Any
         spec["train"] = {"epochs": 10000}
     if (section, name) == ("mask", "rewind"):
         spec["mask"] = {"epoch": 10000}
-    if section == "pruning":
+    if section == "pruning" and name not in POLICY:  # how much goes can be said in one way only
         spec["pruning"] = {}
     spec[section] = {**spec.get(section, {}), name: value}
     return spec
