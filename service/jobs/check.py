@@ -21,7 +21,12 @@ from service.jobs.refusals import (
     wrong_training,
     wrong_transfer,
 )
-from service.jobs.source_refusals import wrong_pictures, wrong_pruning, wrong_widths
+from service.jobs.source_refusals import (
+    wrong_pictures,
+    wrong_pruning,
+    wrong_ticket,
+    wrong_widths,
+)
 from service.jobs.sources import FoundSource
 from service.spec.jobs import (
     FromSource,
@@ -32,6 +37,7 @@ from service.spec.jobs import (
     TrainSpec,
     VisualiseSpec,
     WeightsSpec,
+    source_asked,
 )
 from service.spec.sections import SourceSpec
 from service.spec.strict import Strict
@@ -86,8 +92,9 @@ def check(
         InvalidRequestError: it cannot be run here; every reason is named.
     """
     found = None
-    if isinstance(spec, FromSource):
-        found = find(spec.source)
+    source = source_asked(spec)
+    if source is not None and isinstance(spec, FromSource | TicketSpec):
+        found = find(source)
         spec = _started(spec, found)
     name, network = named(spec)
     dataset = find_dataset(name, catalogue, directories)
@@ -110,6 +117,7 @@ def check(
         *wrong_widths(found, backbone),
         *wrong_pruning(completed, found, backbone),
         *wrong_pictures(completed, found, backbone),
+        *wrong_ticket(completed, found),
     ]
     if errors:
         raise _refused(errors)
@@ -136,7 +144,9 @@ def named(spec: JobSpec) -> tuple[str, str]:
     return given("dataset", spec.dataset), given("backbone", spec.backbone)
 
 
-def _started(spec: PruneSpec | VisualiseSpec, found: FoundSource) -> PruneSpec | VisualiseSpec:
+def _started(
+    spec: PruneSpec | VisualiseSpec | TicketSpec, found: FoundSource
+) -> PruneSpec | VisualiseSpec | TicketSpec:
     """Return the spec with what its source tells: model, data set, backbone, images held out.
 
     Images of another size the network does not take; and a network must not be judged, nor a model
@@ -179,7 +189,7 @@ def _widths(
     standard = backbone.standard_widths
     if isinstance(spec, GrowSpec):
         return widths_of_growth(spec.growth, standard)
-    if isinstance(spec, TrainSpec | WeightsSpec | TicketSpec):
+    if found is None and isinstance(spec, TrainSpec | WeightsSpec | TicketSpec):
         widths: int | Mapping[str, int] | None = spec.widths
         fixed = standard if widths is None else _table(widths, standard)
         return fixed, fixed

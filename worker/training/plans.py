@@ -15,9 +15,24 @@ SCALINGS = ("none", "fan", "initial")
 SCHEDULES = ("constant", "drops", "cosine")
 ORDERS = ("mixed", "lexicographic", "norm")
 RIVALS = ("random", "dense")
+STARTS = ("source", "initial")
 PRUNING_BY_STAGE = ("percent", "min_width")
 """What a stage of `pruning.stages` may set."""
 PICTURES = ("weights", "activation", "kept", "support", "order")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A finished model that a run starts from."""
+
+    checkpoint: Path
+    """A file that `worker.training.checkpoint` wrote, or one that holds tensors alone."""
+    order: Path | None = None
+    """A file with the entry order of single weights, where there is one."""
+    local: bool = False
+    """Whether the file belongs to who runs this: then one that torch wrote, .pth, is read too."""
+    path: PathList | None = None
+    """The structure path of the run that made it, where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,6 +177,12 @@ class TicketConfig:
     mask, the same weights."""
     transfer_to: str | None = None
     """A second data set, of images of the same shape, on which all of it is retrained as well."""
+    source: Source | None = None
+    """A finished model in which the mask is searched for, instead of in initial weights; its widths
+    are the network's."""
+    start: Literal["source", "initial"] | None = None
+    """To what a rewind of 0 goes back where there is a source: to its weights, or to initial ones
+    that no training has seen; None: to its weights."""
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:
@@ -180,18 +201,20 @@ class TicketConfig:
             )
         for rival in self.rivals:
             one_of("rivals", rival, RIVALS)
+        self._check_source()
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
-    """A finished model that a run starts from."""
-
-    checkpoint: Path
-    """A file that `worker.training.checkpoint` wrote, or one that holds tensors alone."""
-    order: Path | None = None
-    """A file with the entry order of single weights, where there is one."""
-    path: PathList | None = None
-    """The structure path of the run that made it, where there is one."""
+    def _check_source(self) -> None:
+        if self.start is not None:
+            one_of("start", self.start, STARTS)
+            if self.source is None:
+                raise ValueError(f"start needs a source, got {self.start!r} without one")
+        if self.source is not None and self.widths is not None:
+            raise ValueError(f"widths must be those of the source, got {self.widths!r}")
+        if self.start == "initial" and self.mask.rewind:
+            raise ValueError(
+                f"mask rewind must be 0 where the ticket starts from initial weights, "
+                f"got {self.mask.rewind}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

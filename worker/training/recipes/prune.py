@@ -1,15 +1,13 @@
 """The recipe `prune`: filters of a finished network go, by their order; what is left is tuned."""
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
-from typing import Any
 
 import torch
 
 from slbi.pruning.mask import filter_masks
 from worker.training.count import Stopwatch
+from worker.training.device import generator
 from worker.training.plans import PruneConfig
 from worker.training.recipes.begin import path_layers
 from worker.training.recipes.choice import Chosen, choose
@@ -20,7 +18,7 @@ from worker.training.recipes.masks import impose
 from worker.training.recipes.remember import recall_support, remember_support, remembered
 from worker.training.recipes.result import Result
 from worker.training.recipes.run import Run
-from worker.training.recipes.source import Started, start_from
+from worker.training.recipes.source import Started, start_from, told
 from worker.training.recipes.twin import plain
 from worker.training.recorder import ModelKind
 
@@ -42,11 +40,12 @@ def prune(config: PruneConfig, around: Surroundings) -> Result:
             family.add(run, run.net, "tuned", "pruned, tuned", run.accuracy, kept=kept, ms=ms)
             _find(run, {"tuned": run.accuracy})
 
-    return conduct(config, around, partial(_begin, config), body, told=_told(config))
+    return conduct(config, around, partial(_begin, config), body, told=told(config, config.source))
 
 
 def _begin(config: PruneConfig, place: Workplace) -> Run:
-    started = start_from(config.source, config.backbone, place.data)
+    draw = generator(place.seed, "weights")
+    started = start_from(config.source, config.backbone, place.data, generator=draw)
     net = started.net
     place.compute.place(net)
     chosen = _chosen(config, place, started)
@@ -62,8 +61,8 @@ def _begin(config: PruneConfig, place: Workplace) -> Run:
     for name, stays in chosen.entries.items():
         run.memory[f"entries/{name}"] = stays
     run.order.load_state_dict(started.entry)
-    told = {"adapted": list(started.adapted), "latency": chosen.latency}
-    run.notes |= {name: value for name, value in told.items() if value}
+    found = {"adapted": list(started.adapted), "latency": chosen.latency}
+    run.notes |= {name: value for name, value in found.items() if value}
     return run
 
 
@@ -123,16 +122,6 @@ def _find(run: Run, accuracy: Mapping[str, float]) -> None:
     layers = [
         {"layer": name, "total": left.numel(), "kept": int(left.sum())} for name, left in stays
     ]
-    told = {"accuracy": run.notes["accuracy"], "params": params, "macs": macs, "layers": layers}
-    told |= {name: run.notes[name] for name in ("latency", "adapted") if name in run.notes}
-    run.recorder.findings(told)
-
-
-def _told(config: PruneConfig) -> dict[str, Any]:
-    """Return the config as JSON can say it; files go by what they hold, not by where they lie."""
-    source = {}
-    for name, path in (("checkpoint", config.source.checkpoint), ("order", config.source.order)):
-        if path is not None:
-            with path.open("rb") as file:
-                source[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return {**asdict(config), "source": source}
+    found = {"accuracy": run.notes["accuracy"], "params": params, "macs": macs, "layers": layers}
+    found |= {name: run.notes[name] for name in ("latency", "adapted") if name in run.notes}
+    run.recorder.findings(found)
