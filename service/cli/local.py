@@ -18,7 +18,10 @@ _Dataset = Annotated[
 ]
 _Backbone = Annotated[str, typer.Argument(help="lenet5, vgg11, resnet20, ...")]
 _Checkpoint = Annotated[
-    Path, typer.Argument(help="A safetensors file of a network.", exists=True, dir_okay=False)
+    Path,
+    typer.Argument(
+        help="A network: a safetensors file, or torchvision's .pth.", exists=True, dir_okay=False
+    ),
 ]
 _OwnDataset = Annotated[
     str | None, typer.Argument(help="Whose images; that which the checkpoint names.")
@@ -97,6 +100,14 @@ def ticket(
     dataset: _Dataset,
     backbone: _Backbone,
     *,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            help="Search in this network, a safetensors file or torchvision's .pth.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     settings: _Settings = None,
     data_dir: _DataDirs = None,
     output: _Output = Path("ticket"),
@@ -104,7 +115,8 @@ def ticket(
 ) -> None:
     """Find a winning ticket and compare it here and now, e.g. `slbi ticket digits vgg11`."""
     spec = spec_of({"dataset": dataset, "backbone": backbone}, None, settings or [])
-    _run("ticket", spec, data_dir, output, as_json=as_json)
+    start = None if source is None else _Start(checkpoint=source)
+    _run("ticket", spec, data_dir, output, as_json=as_json, start=start)
 
 
 def prune(

@@ -9,6 +9,7 @@ from service.catalogue import Backbone, Catalogue
 from service.datasets import FoundDataset, find_dataset
 from service.errors import FieldError, InvalidRequestError
 from service.estimate import Cost, cost
+from service.jobs.groups import widths_of_growth, wrong_policies
 from service.jobs.refusals import (
     given,
     wrong_backbone,
@@ -20,7 +21,12 @@ from service.jobs.refusals import (
     wrong_training,
     wrong_transfer,
 )
-from service.jobs.source_refusals import wrong_pictures, wrong_pruning, wrong_widths
+from service.jobs.source_refusals import (
+    wrong_pictures,
+    wrong_pruning,
+    wrong_ticket,
+    wrong_widths,
+)
 from service.jobs.sources import FoundSource
 from service.spec.jobs import (
     FromSource,
@@ -31,8 +37,10 @@ from service.spec.jobs import (
     TrainSpec,
     VisualiseSpec,
     WeightsSpec,
+    source_asked,
 )
-from service.spec.sections import SourceSpec, Strict
+from service.spec.sections import SourceSpec
+from service.spec.strict import Strict
 
 Section = TypeVar("Section", bound=Strict)
 
@@ -84,8 +92,9 @@ def check(
         InvalidRequestError: it cannot be run here; every reason is named.
     """
     found = None
-    if isinstance(spec, FromSource):
-        found = find(spec.source)
+    source = source_asked(spec)
+    if source is not None and isinstance(spec, FromSource | TicketSpec):
+        found = find(source)
         spec = _started(spec, found)
     name, network = named(spec)
     dataset = find_dataset(name, catalogue, directories)
@@ -103,10 +112,12 @@ def check(
         *wrong_compute(completed),
         *wrong_transfer(completed, dataset, catalogue, directories),
         *wrong_groups(completed, backbone),
+        *wrong_policies(completed, backbone),
         *wrong_training(completed),
         *wrong_widths(found, backbone),
         *wrong_pruning(completed, found, backbone),
         *wrong_pictures(completed, found, backbone),
+        *wrong_ticket(completed, found),
     ]
     if errors:
         raise _refused(errors)
@@ -133,7 +144,9 @@ def named(spec: JobSpec) -> tuple[str, str]:
     return given("dataset", spec.dataset), given("backbone", spec.backbone)
 
 
-def _started(spec: PruneSpec | VisualiseSpec, found: FoundSource) -> PruneSpec | VisualiseSpec:
+def _started(
+    spec: PruneSpec | VisualiseSpec | TicketSpec, found: FoundSource
+) -> PruneSpec | VisualiseSpec | TicketSpec:
     """Return the spec with what its source tells: model, data set, backbone, images held out.
 
     Images of another size the network does not take; and a network must not be judged, nor a model
@@ -175,16 +188,8 @@ def _widths(
     """Return the filters of every group, at first and at most."""
     standard = backbone.standard_widths
     if isinstance(spec, GrowSpec):
-        start = spec.growth.start
-        number = start if isinstance(start, Mapping) else given("growth.start", start)
-        first = _table(number, standard)
-        cap = spec.growth.max_width
-        most = {
-            group: max(first[group], width if cap is None else cap)
-            for group, width in standard.items()
-        }
-        return first, most
-    if isinstance(spec, TrainSpec | WeightsSpec | TicketSpec):
+        return widths_of_growth(spec.growth, standard)
+    if found is None and isinstance(spec, TrainSpec | WeightsSpec | TicketSpec):
         widths: int | Mapping[str, int] | None = spec.widths
         fixed = standard if widths is None else _table(widths, standard)
         return fixed, fixed

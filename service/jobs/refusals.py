@@ -10,6 +10,7 @@ from service.errors import FieldError
 from service.spec.jobs import (
     GrowSpec,
     JobSpec,
+    PruneSpec,
     TicketSpec,
     TrainSpec,
     VisualiseSpec,
@@ -108,9 +109,13 @@ def _tables(spec: JobSpec) -> Iterator[tuple[str, Mapping[str, object], bool]]:
     """Yield every table of groups: where it stands, and whether it must name them all."""
     if isinstance(spec, GrowSpec):
         if isinstance(spec.growth.start, Mapping):
-            yield "/growth/start", spec.growth.start, True
+            yield "/growth/start", spec.growth.start, False  # a stage may have what is missing
         if isinstance(spec.growth.threshold, Mapping):
             yield "/growth/threshold", spec.growth.threshold, False
+        if isinstance(spec.growth.min_width, Mapping):
+            yield "/growth/min_width", spec.growth.min_width, False
+    if isinstance(spec, PruneSpec) and isinstance(spec.pruning.min_width, Mapping):
+        yield "/pruning/min_width", spec.pruning.min_width, False
     if isinstance(spec, TrainSpec | WeightsSpec | TicketSpec) and isinstance(spec.widths, Mapping):
         yield "/widths", spec.widths, True
 

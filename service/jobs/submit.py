@@ -22,7 +22,6 @@ from service.jobs.refusals import given
 from service.jobs.sources import find_source, hold_source
 from service.queue import Queue
 from service.spec.jobs import (
-    FromSource,
     GrowSpec,
     JobSpec,
     PruneSpec,
@@ -30,6 +29,7 @@ from service.spec.jobs import (
     TrainSpec,
     VisualiseSpec,
     WeightsSpec,
+    source_asked,
 )
 from service.store.database import Database
 from service.store.ids import new_id
@@ -185,7 +185,7 @@ def _replayed(database: Database, owner: uuid.UUID, key: str, asked: str) -> Sub
 
 def _job(owner: uuid.UUID, spec: JobSpec) -> Job:
     now = datetime.now(UTC)
-    source = spec.source if isinstance(spec, FromSource) else None
+    source = source_asked(spec)
     return Job(
         id=new_id(),
         owner=owner,

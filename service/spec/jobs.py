@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter
 
+from service.spec.by_group import Width
 from service.spec.sections import (
     ComputeSpec,
     DataSpec,
@@ -14,12 +15,11 @@ from service.spec.sections import (
     PicturesSpec,
     PruningSpec,
     SourceSpec,
-    Strict,
     TrainingSpec,
     TuneSpec,
     TwinSpec,
-    Width,
 )
+from service.spec.strict import Strict
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
@@ -121,6 +121,13 @@ class TicketSpec(Fresh):
         Name | None,
         Field(description="A second data set of the same image shape, to retrain on as well."),
     ] = None
+    source: Annotated[
+        SourceSpec | None, Field(description="A network to search in, instead of initial weights.")
+    ] = None
+    start: Annotated[
+        Literal["source", "initial"] | None,
+        Field(description="To which weights a rewind of 0 goes back; null: those of the source."),
+    ] = None
 
 
 class FromSource(AnyJob):
@@ -177,6 +184,12 @@ JobSpec = Annotated[
     Discriminator(_tag_of),
 ]
 """A job as asked, of any kind."""
+
+
+def source_asked(spec: JobSpec) -> SourceSpec | None:
+    """Return the network that a job starts from; None if it begins with initial weights."""
+    return spec.source if isinstance(spec, FromSource | TicketSpec) else None
+
 
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(JobSpec)
 

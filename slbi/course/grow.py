@@ -27,8 +27,10 @@ from slbi.nets.graph.find import Found, find
 from slbi.nets.graph.resize import rebuilt
 from slbi.nets.widths import Widths
 from slbi.optim.optimizer import SLBI
+from slbi.pruning.keep import norms_of
 from slbi.pruning.recalibrate import recalibrate
-from slbi.pruning.slice import slice_filters
+from slbi.pruning.refill import refilled
+from slbi.pruning.slice import Sliced, slice_filters
 from slbi.structure.path import (
     GrowthRecord,
     LayerRecord,
@@ -149,7 +151,8 @@ class _Course:
             for _ in range(self.settings.round_epochs):
                 self.train("grow")
             self.add(self.net, self.found, "grown", f"round {self.round}")
-            self.add(*self.cut(), "pruned", f"round {self.round}, support")
+            cut = self.cut()
+            self.add(cut.net, cut.found, "pruned", f"round {self.round}, support")
             if self.round == self.settings.rounds - 1:
                 return f"{self.settings.rounds} rounds are done"
             wider, refusal = self.planned()
@@ -165,21 +168,24 @@ class _Course:
         """Tune the grown network, then what its support left of it, in place."""
         if not self.settings.tune_epochs:
             return
-        small, found = self.cut()
-        cut = self.selected()
+        cut = self.cut()
+        kept = {
+            group: torch.zeros(width, dtype=torch.bool).index_fill(0, cut.kept[group], 1)
+            for group, width in self.found.widths.items()
+        }
         self.anneal("tune")
         self.add(self.net, self.found, "tuned", "tuned")
-        if found.widths == self.found.widths:
+        if cut.found.widths == self.found.widths:
             return
-        self.net, self.found = small, found
+        self.net, self.found = cut.net, cut.found
         self.optimizer = SLBI(
-            small.parameters(),
+            self.net.parameters(),
             lr=self.settings.lr,
             kappa=self.settings.kappa,
             momentum=self.settings.momentum,
             weight_decay=self.settings.weight_decay,
         )
-        self.anneal("prune", cut)
+        self.anneal("prune", kept)
         self.add(self.net, self.found, "tuned", "support, tuned")
 
     def anneal(self, phase: Phase, support: Mapping[str, Tensor] | None = None) -> None:
@@ -238,12 +244,22 @@ class _Course:
             for group, width in self.found.widths.items()
         }
 
-    def cut(self) -> tuple[nn.Module, Found]:
+    def cut(self) -> Sliced[nn.Module, None]:
         """Return what the support leaves of the network, its norms measured anew."""
-        keep = {group: bits for group, bits in self.selected().items() if group not in self.closed}
+        support = {
+            group: selected.cpu()
+            for group, selected in self.selected().items()
+            if group not in self.closed
+        }
+        norms = {
+            group.name: norms_of(self.net, group, self.found.widths[group.name])
+            for group in self.found.coupling.groups
+        }
+        multiple = self.settings.multiple
+        keep = refilled(self.net, support, norms, found=self.found, multiple=multiple)
         sliced = slice_filters(self.net, None, keep, found=self.found, shape=self.shape)
         recalibrate(sliced.net, (images for images, _ in islice(self.batches(), MEASURED)))
-        return sliced.net, sliced.found
+        return sliced
 
     def planned(self) -> tuple[Plan | None, str]:
         """Return what is widened and add it to the path, or None and why nothing is."""
@@ -258,6 +274,7 @@ class _Course:
             ratio=settings.ratio,
             minimum=settings.minimum,
             multiple=settings.multiple,
+            closed=self.closed,
             max_width=settings.max_width,
             cost=self.cost,
             max_params=settings.max_params,

@@ -19,7 +19,7 @@ class Growth:
     minimum: int = 8
     """Filters that are added at least, 1 or more."""
     multiple: int = 1
-    """Widths after growth are multiples of this, 1 or more."""
+    """Widths after growth are multiples of this, and what a support leaves is rounded up to one."""
     max_width: int | Mapping[str, int] | None = None
     """Greatest number of filters, of every group or by group."""
     max_params: int | None = None

@@ -1,6 +1,6 @@
 """When a group of filters is due to be widened: when its support fills it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from slbi.nets.coupling import FilterGroup
 from slbi.nets.graph.find import Found
 from slbi.nets.graph.resize import known
+from slbi.nets.widths import Widths
 
 
 class Selects(Protocol):
@@ -93,6 +94,25 @@ def due(
                 f"a threshold must be for one of {', '.join(fills)}, got one for {group!r}"
             )
     return tuple(group for group, fill in fills.items() if fill >= own.get(group, threshold))
+
+
+def shared(
+    fills: Mapping[str, float], widths: Widths, together: Iterable[Sequence[str]]
+) -> dict[str, float]:
+    """Return the fills in which groups that grow together have one: the share of all their filters.
+
+    Args:
+        fills: group -> share of its own filters selected, 0 to 1.
+        widths: filters of every group.
+        together: groups that grow together; those without a fill do not count.
+    """
+    told = dict(fills)
+    for team in together:
+        members = [group for group in team if group in fills]
+        selected = sum(fills[group] * widths[group] for group in members)
+        for group in members:
+            told[group] = selected / sum(widths[member] for member in members)
+    return told
 
 
 def _check(own: Iterable[float], threshold: float) -> None:

@@ -46,16 +46,32 @@ def settled(net: nn.Module, keep: Mapping[str, Tensor], *, found: Found | None =
         name = group.name
         asked = keep.get(name)
         chosen = torch.ones(whole.widths[name], dtype=torch.bool) if asked is None else asked.cpu()
-        stays = chosen
-        for route in coupling.routes:
-            if route.target == name:
-                source = net.get_buffer(route.buffer).cpu()
-                stays = stays | ((source >= 0) & positions[route.source][source.clamp(min=0)])
+        stays = chosen | fed(net, whole, name, positions)
         if not stays.any():
             rescued.append(name)
             stays = chosen = torch.arange(len(chosen)) == _largest(net, group, len(chosen))
         selected[name], positions[name] = chosen, stays
     return Kept(selected=selected, positions=positions, rescued=tuple(rescued))
+
+
+def fed(net: nn.Module, found: Found, group: str, positions: Mapping[str, Tensor]) -> Tensor:
+    """Return to which filters of a group a route adds one that stays.
+
+    Args:
+        net: the network.
+        found: of `net`.
+        group: of which filters.
+        positions: group -> (O,) bool, what stays of every group before this one.
+
+    Returns:
+        (O,) bool.
+    """
+    reached = torch.zeros(found.widths[group], dtype=torch.bool)
+    for route in found.coupling.routes:
+        if route.target == group:
+            source = net.get_buffer(route.buffer).cpu()
+            reached |= (source >= 0) & positions[route.source][source.clamp(min=0)]
+    return reached
 
 
 def norms_of(net: nn.Module, group: FilterGroup, width: int) -> Tensor:

@@ -8,7 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision.models
 
+from slbi.growth.narrow import narrow, start_widths
+from slbi.nets.graph.find import find
 from tests.service.tensor_files import sound
 from worker.training.checkpoint import load
 
@@ -149,3 +153,28 @@ def test_a_file_that_does_not_describe_itself_needs_names(command: str, tmp_path
     assert ended.returncode == 2
     assert "backbone must be given" in ended.stderr
     assert _slbi(command, str(tmp_path / "none"), "digits").returncode == 2
+
+
+@pytest.mark.slow
+def test_a_file_of_torchvision_is_pruned_and_a_ticket_found_in_it(tmp_path: Path) -> None:
+    net = torchvision.models.alexnet(num_classes=7)
+    found = find(net, (3, 64, 64))
+    slim = narrow(net, start_widths(found, ratio=1 / 16), found=found)
+    torch.save(slim.state_dict(), tmp_path / "alexnet.pth")
+    file, brief = str(tmp_path / "alexnet.pth"), ("data.image_size=64", "compute.threads=1")
+    quick = _set(*brief, "pruning.percent=50", "pruning.order=norm", "finetune.epochs=0")
+    pruned = _slbi(
+        "prune", file, "digits", "--backbone", "alexnet", *quick, "-o", str(tmp_path / "p")
+    )
+    assert pruned.returncode == 0, pruned.stderr
+    assert "begun anew, for 10 classes instead of 7" in " ".join(pruned.stdout.split())
+
+    quick = _set(*brief, "train.epochs=1", "retrain.epochs=1", "rivals=[]", "start=source")
+    ticket = ("ticket", "digits", "alexnet", "--source", file)
+    ended = _slbi(*ticket, *quick, "-o", str(tmp_path / "t"))
+    assert ended.returncode == 0, ended.stderr
+    assert "start" in ended.stdout
+
+    unnamed = _slbi("prune", file, *_set("pruning.percent=50"), "-o", str(tmp_path / "u"))
+    assert unnamed.returncode == 2
+    assert "backbone and dataset must be given" in " ".join(unnamed.stderr.split())

@@ -1,21 +1,22 @@
 """A finished model as the start of another run: its network, and in which order it came about."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from slbi.nets.backbone import Backbone
-from slbi.nets.widths import Widths
 from slbi.structure.order import NEVER
-from worker.training import backbones
-from worker.training.checkpoint import CheckpointError, described, load
+from worker.training.checkpoint import CheckpointError, load
 from worker.training.data.load import Data
 from worker.training.plans import Source
+from worker.training.pretrained import pretrained, read_tensors, tells
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,10 +26,15 @@ class Started:
     net: Backbone
     entry: Mapping[str, Tensor]
     """Group, or weight whose entries enter singly -> epoch of the first entry, -1 for never."""
+    adapted: Sequence[str] = ()
+    """What of it is not as its file has it, for people."""
 
 
-def start_from(source: Source, backbone: str, data: Data) -> Started:
+def start_from(source: Source, backbone: str, data: Data, *, generator: torch.Generator) -> Started:
     """Return the network of a source, on the CPU.
+
+    One whose file holds tensors alone is made to suit the data set, see `pretrained`; `generator`
+    is the source of a classifier that begins anew.
 
     The entry order is that of its own description, and beside it that of the run's file: of single
     weights, and of groups that the description leaves out. A group whose weights entered singly
@@ -38,13 +44,22 @@ def start_from(source: Source, backbone: str, data: Data) -> Started:
         CheckpointError: a file is no network of this backbone, or no entry order.
         ValueError: it does not take the images of the data set, or tells other classes apart.
     """
-    if described(source.checkpoint):
+    adapted: Sequence[str] = ()
+    if tells(source.checkpoint):
         net, description = load(source.checkpoint)
         if net.name != backbone:
             raise CheckpointError(f"the source must be a {backbone}, it is a {net.name}")
         entry = {group: torch.tensor(epochs) for group, epochs in description.entry.items()}
     else:
-        net, entry = _bare(source.checkpoint, backbone, data.size), {}
+        found = pretrained(
+            read_tensors(source.checkpoint, pickled=source.local),
+            backbone,
+            in_channels=data.channels,
+            size=data.size,
+            classes=len(data.train.classes),
+            generator=generator,
+        )
+        net, entry, adapted = found.net, {}, found.adapted
     classes = len(data.train.classes)
     ours = (data.channels, data.size, classes)
     theirs = (net.in_channels, net.size, net.classes)
@@ -57,7 +72,20 @@ def start_from(source: Source, backbone: str, data: Data) -> Started:
     if source.order is not None:
         # The file is of the run; a sliced member's own description knows which filters are left.
         entry = _fitting(net, _orders(source.order)) | entry
-    return Started(net=net, entry=_first_weights(net, entry) | entry)
+    return Started(net=net, entry=_first_weights(net, entry) | entry, adapted=adapted)
+
+
+def told(config: Any, source: Source | None) -> dict[str, Any]:  # noqa: ANN401 - each kind has its own
+    """Return a config as JSON can say it; files go by what they hold, not by where they lie."""
+    said = asdict(config)
+    if source is None:
+        return said
+    files = {}
+    for name, path in (("checkpoint", source.checkpoint), ("order", source.order)):
+        if path is not None:
+            with path.open("rb") as file:
+                files[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return {**said, "source": files}
 
 
 def _orders(path: Path) -> dict[str, Tensor]:
@@ -95,36 +123,3 @@ def _first_weights(net: Backbone, entry: Mapping[str, Tensor]) -> dict[str, Tens
             first = epochs.masked_fill(epochs == NEVER, late).amin(dim=1)
             found[group.name] = first.masked_fill(first == late, NEVER)
     return found
-
-
-def _bare(path: Path, backbone: str, size: int) -> Backbone:
-    """Return the network whose tensors a file holds, its widths read off their shapes."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 -- no mapping
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path.name} must be a safetensors file: {error}") from error
-    like = backbones.build(backbone, in_channels=1, size=size, classes=2, device="meta")
-    widths = {}
-    for group in like.coupling().groups:
-        name = group.tensors("producer")[0]
-        if not shapes.get(name):
-            raise CheckpointError(f"a {backbone} must hold a tensor {name!r}, the file does not")
-        widths[group.name] = shapes[name][0]
-    first, last = like.sketch()[0].name, like.sketch()[-1].name
-    for name in (f"{first}.weight", f"{last}.weight"):
-        if len(shapes.get(name, ())) < 2:
-            raise CheckpointError(f"a {backbone} must hold a tensor {name!r}, the file does not")
-    net = backbones.build(
-        backbone,
-        Widths(widths),
-        in_channels=shapes[f"{first}.weight"][1],
-        size=size,
-        classes=shapes[f"{last}.weight"][0],
-    )
-    try:
-        net.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise CheckpointError(f"the file must hold the tensors of a {backbone}: {error}") from error
-    return net

@@ -30,6 +30,7 @@ from worker.training.recipes.remember import (
 )
 from worker.training.recipes.result import Result
 from worker.training.recipes.run import Run, Support
+from worker.training.recipes.source import start_from, told
 from worker.training.recipes.train import kept_shares
 from worker.training.recipes.twin import plain, twin_layers
 
@@ -70,13 +71,18 @@ def ticket(config: TicketConfig, around: Surroundings) -> Result:
                 break
         run.recorder.findings(_findings(config, run))
 
-    return conduct(config, around, begin, body, data=data)
+    return conduct(config, around, begin, body, data=data, told=told(config, config.source))
 
 
 def _begin(config: TicketConfig, place: Workplace) -> Run:
-    net = fresh(
-        config.backbone, config.widths, place.data, place.compute, generator(place.seed, "weights")
-    )
+    draw = generator(place.seed, "weights")
+    adapted: Sequence[str] = ()
+    if config.source is None:
+        net = fresh(config.backbone, config.widths, place.data, place.compute, draw)
+    else:
+        started = start_from(config.source, config.backbone, place.data, generator=draw)
+        net, adapted = started.net, started.adapted
+        place.compute.place(net)
     arms = (1 + len(set(config.rivals))) * (1 + (config.transfer_to is not None))
     run = place.run(
         net,
@@ -86,6 +92,12 @@ def _begin(config: TicketConfig, place: Workplace) -> Run:
         epochs=config.train.epochs + arms * config.retrain.epochs,
     )
     run.watches_support = True
+    if adapted:
+        run.notes["adapted"] = list(adapted)
+    if config.start == "initial":
+        own = generator(place.seed, "initial")
+        initial = fresh(config.backbone, dict(net.widths), place.data, place.compute, own)
+        run.memory |= {f"early/{name}": each for name, each in initial.state_dict().items()}
     return run
 
 
@@ -113,7 +125,7 @@ def _search(config: TicketConfig, run: Run, family: Family) -> None:
 
 def _taken(config: TicketConfig, run: Run) -> bool:
     """Return whether the mask is taken at this end of an epoch; keep what the next one compares."""
-    if run.phase_epoch == config.mask.rewind:
+    if run.phase_epoch == config.mask.rewind and config.start != "initial":
         remember(run, "early")
     overlaps: list[float] = run.notes.setdefault("overlaps", [])
     selected = run.selected()
@@ -203,7 +215,7 @@ def _start(config: TicketConfig, run: Run, arm: Arm) -> None:
     purpose: Purpose = "rival" if arm == "random" else "transfer"
     run.net = fresh(
         config.backbone,
-        config.widths,
+        config.widths if config.source is None else dict(run.net.widths),
         run.data,
         run.compute,
         generator(config.compute.seed, purpose),
@@ -233,6 +245,7 @@ def _findings(config: TicketConfig, run: Run) -> dict[str, object]:
         "mask_epoch": run.notes["mask_epoch"],
         "mask_chosen": "given" if config.mask.epoch != "auto" else _chosen(config, run),
         "rewound_to": config.mask.rewind,
+        **_told_source(config, run),
         "overlaps": run.notes["overlaps"],
         "layers": run.notes["layers"],
         "arms": [
@@ -246,6 +259,14 @@ def _findings(config: TicketConfig, run: Run) -> dict[str, object]:
             for member in run.members
         ],
     }
+
+
+def _told_source(config: TicketConfig, run: Run) -> dict[str, object]:
+    """Return where a ticket with a source starts, and what of that is not as its file has it."""
+    if config.source is None:
+        return {}
+    adapted = {"adapted": run.notes["adapted"]} if "adapted" in run.notes else {}
+    return {"start": config.start or "source", **adapted}
 
 
 def _chosen(config: TicketConfig, run: Run) -> str:

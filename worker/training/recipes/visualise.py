@@ -12,7 +12,7 @@ from slbi.pictures.activation import maximise
 from slbi.pictures.layers import find_weight
 from slbi.pictures.weights import weight_images
 from slbi.structure.path import LayerRecord, PathList, StepRecord, unpack
-from worker.training.checkpoint import CheckpointError, described, load
+from worker.training.checkpoint import CheckpointError, load
 from worker.training.data.normalise import Normalisation
 from worker.training.device import Compute, convolutions, generator, resolve, threads
 from worker.training.epoch import Stopped
@@ -21,6 +21,7 @@ from worker.training.pictures.filters import filter_grid
 from worker.training.pictures.order import entry_order, first_epochs
 from worker.training.pictures.shares import kept_at, kept_shares
 from worker.training.plans import PICTURES, VisualiseConfig
+from worker.training.pretrained import tells
 from worker.training.recipes.conduct import Surroundings, workplace
 from worker.training.recipes.files import add_file
 from worker.training.recipes.result import Result
@@ -102,7 +103,7 @@ def visualise(config: VisualiseConfig, around: Surroundings) -> Result:
 def _sitter(config: VisualiseConfig, around: Surroundings, compute: Compute) -> _Sitter:
     source = config.source
     accuracy = 0.0
-    if described(source.checkpoint):
+    if tells(source.checkpoint):
         net, about = load(source.checkpoint)
         if net.name != config.backbone:
             raise CheckpointError(f"the source must be a {config.backbone}, it is a {net.name}")
@@ -110,7 +111,8 @@ def _sitter(config: VisualiseConfig, around: Surroundings, compute: Compute) -> 
         accuracy = about.metrics["validation_accuracy"]
     else:
         place = workplace(around, data=config.data, compute=config.compute, batch=2, begun=0.0)
-        net = start_from(source, config.backbone, place.data).net
+        draw = generator(place.seed, "weights")
+        net = start_from(source, config.backbone, place.data, generator=draw).net
         normalisation = place.data.normalisation
     compute.place(net)
     path = source.path or PathList()

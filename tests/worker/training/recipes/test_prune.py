@@ -327,9 +327,10 @@ def test_a_source_or_a_table_that_does_not_suit_is_refused_by_name(
     ("tensors", "told"),
     [
         ({}, "must hold a tensor 'features.conv1.conv.weight'"),
-        ({"features.conv1.conv.weight": torch.zeros(())}, "a tensor 'features.conv1.conv.weight'"),
+        ({"features.conv1.conv.weight": torch.zeros(())}, "tensor 'features.conv1.conv.weight'"),
         ({"classifier.weight": None}, "must hold a tensor 'classifier.weight', the file does not"),
-        ({"classifier.bias": None}, "must hold the tensors of a vgg11: .*classifier.bias"),
+        ({"classifier.bias": None}, "must hold a tensor 'classifier.bias', .* 1 of 50 are missing"),
+        ({"other": torch.zeros(1)}, "must hold no tensors but its own, the file has other"),
     ],
 )
 def test_a_bare_file_of_something_else_is_refused(
