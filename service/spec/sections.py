@@ -19,6 +19,11 @@ from service.spec.by_group import (
 )
 from service.spec.strict import Strict
 
+Latency = Annotated[
+    float | None,
+    Field(gt=0, le=1e6, description="Of an image, measured on the device and threads of the job."),
+]
+
 
 class DataSpec(Strict):
     """How the images are loaded, split and varied."""
@@ -110,6 +115,7 @@ class GrowthSpec(Strict):
         int | None,
         Field(ge=1, le=LARGEST, description="Multiply-accumulates of one image, forward."),
     ] = None
+    max_latency_ms: Latency = None
     max_epochs: Annotated[
         int | None, Field(ge=1, le=1_000_000, description="Of all rounds together.")
     ] = None
@@ -257,10 +263,7 @@ class PruningSpec(Strict):
     ] = None
     max_macs: Annotated[int | None, Field(ge=1, le=LARGEST)] = None
     max_params: Annotated[int | None, Field(ge=1, le=LARGEST)] = None
-    max_latency_ms: Annotated[
-        float | None,
-        Field(gt=0, le=1e6, description="Measured, on the device and threads of the job."),
-    ] = None
+    max_latency_ms: Latency = None
     multiple: Multiple = None
     min_width: MinWidth = None
     exclude: Exclude = None

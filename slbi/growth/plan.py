@@ -10,6 +10,9 @@ from slbi.nets.widths import Widths
 Cost = Callable[[Widths], tuple[int, int]]
 """Returns parameters and multiply-accumulates of the network with some widths; grows with each."""
 
+Slow = Callable[[Widths], str | None]
+"""Returns why a network with some widths takes too long, a sentence that names the cap, or None."""
+
 _SHARES: Final = 64
 """Steps in which the growth of all due groups is cut together; then each is filled up alone."""
 
@@ -55,14 +58,16 @@ class _Budget:
     cost: Cost | None
     max_params: int | None
     max_macs: int | None
+    slow: Slow | None
     over: dict[Widths, str | None] = field(default_factory=dict)
 
     def excess(self, widths: Widths) -> str | None:
         """Return a sentence that names the cap which some widths pass, or None."""
-        if self.cost is None:
-            return None
         if widths not in self.over:
-            self.over[widths] = self._excess(*self.cost(widths))
+            counted = None if self.cost is None else self._excess(*self.cost(widths))
+            if counted is None and self.slow is not None:
+                counted = self.slow(widths)
+            self.over[widths] = counted
         return self.over[widths]
 
     def _excess(self, params: int, macs: int) -> str | None:
@@ -86,6 +91,7 @@ def plan(
     cost: Cost | None = None,
     max_params: int | None = None,
     max_macs: int | None = None,
+    slow: Slow | None = None,
 ) -> Plan:
     """Return how the due groups are widened within the caps.
 
@@ -107,13 +113,14 @@ def plan(
         cost: what the caps on cost are held against; needed with them.
         max_params: greatest number of parameters.
         max_macs: greatest number of multiply-accumulates of one image.
+        slow: asked last, about widths that no other cap forbids; those of the plan were allowed.
 
     Raises:
         ValueError: a setting out of range, an unknown group, or a cap on cost without `cost`.
 
     Source: docs/method.md, "Growth".
     """
-    budget = _Budget(cost=cost, max_params=max_params, max_macs=max_macs)
+    budget = _Budget(cost=cost, max_params=max_params, max_macs=max_macs, slow=slow)
     never = closed or {}
     _check(
         widths, [*due, *never, *(group for team in together for group in team)], multiple, budget

@@ -113,6 +113,9 @@ class GrowthConfig:
     """No network of more parameters is grown, 1 or more; None: no limit."""
     max_macs: int | None = None
     """No network of more multiply-accumulates an image is grown, 1 or more; None: no limit."""
+    max_latency_ms: float | None = None
+    """No network is grown that takes longer for an image on the device and the threads of the run,
+    ms, above 0; measured before it is grown. None: no limit."""
     max_epochs: int | None = None
     """Epochs of all rounds together, 1 to 1,000,000; None: `round_epochs` times `max_rounds`."""
     max_seconds: float | None = None
@@ -146,6 +149,8 @@ class GrowthConfig:
             cap: int | None = getattr(self, name)
             if cap is not None:
                 whole(name, cap, 1)
+        if self.max_latency_ms is not None:
+            within("max_latency_ms", self.max_latency_ms, 0, 1e6, above=True)
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ValueError(f"max_seconds must be > 0, got {self.max_seconds!r}")
 

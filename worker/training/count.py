@@ -2,7 +2,8 @@
 
 A machine is never quite alone: a clock of the processor that changes, or a neighbour, slows
 everything down for a while. So what is to be compared is measured in turns, and the times of a turn
-are compared with each other.
+are compared with each other. On one thread of a CPU, time is what that thread has run: it stands
+still while another process has the core. Alone on a machine that is the time on the wall.
 """
 
 import statistics
@@ -39,7 +40,7 @@ class Timing:
 
 
 def latency(
-    net: Backbone, compute: Compute, *, turns: int = _THOROUGH, clock: Clock = time.perf_counter
+    net: Backbone, compute: Compute, *, turns: int = _THOROUGH, clock: Clock | None = None
 ) -> Timing:
     """Return how long one image's forward pass takes on torch's current threads."""
     return side_by_side([net], compute, turns=turns, clock=clock)[0]
@@ -50,7 +51,7 @@ def side_by_side(
     compute: Compute,
     *,
     turns: int = _THOROUGH,
-    clock: Clock = time.perf_counter,
+    clock: Clock | None = None,
 ) -> list[Timing]:
     """Return how long each network takes, all measured in turns.
 
@@ -61,16 +62,23 @@ def side_by_side(
         nets: on the device; each is left as it was.
         compute: on what.
         turns: of each network, 1 or more.
-        clock: what tells the time.
+        clock: what tells the time; None: `own_clock`.
     """
+    ticking = own_clock(compute) if clock is None else clock
     with ExitStack() as ready:
         forwards = [ready.enter_context(_forward(net, compute)) for net in nets]
-        times = in_turns(forwards, turns=turns, clock=clock)
+        times = in_turns(forwards, turns=turns, clock=ticking)
     own = _timing(times[0], 1e3)
     ratios = [
         [mine / first for mine, first in zip(each, times[0], strict=True)] for each in times[1:]
     ]
     return [own, *(_timing(ratio, own.ms) for ratio in ratios)]
+
+
+def own_clock(compute: Compute) -> Clock:
+    """Return the clock of what runs on a device: of its thread, where that is all there is."""
+    alone = compute.device.type == "cpu" and torch.get_num_threads() == 1
+    return time.thread_time if alone else time.perf_counter
 
 
 def in_turns(
@@ -102,7 +110,8 @@ class Stopwatch:
     """
 
     compute: Compute
-    clock: Clock = time.perf_counter
+    clock: Clock | None = None
+    """None: `own_clock`."""
     reference: Timing | None = field(default=None, init=False)
     """Of the first network that it was given first."""
     last: Timing | None = field(default=None, init=False)

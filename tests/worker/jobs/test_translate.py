@@ -86,6 +86,7 @@ EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
                 "max_width": 77,
                 "max_params": 10**6,
                 "max_macs": 10**7,
+                "max_latency_ms": 3.5,
                 "max_epochs": 21,
                 "max_seconds": 99.5,
                 "max_training_macs": 10**12,

@@ -1,6 +1,7 @@
 """Rounds of growth: train, look at the fill, widen what is full, until nothing asks or may."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from slbi.structure.order import NEVER
 from slbi.structure.path import GrowthRecord
 from worker.training import backbones
 from worker.training.config import GrowConfig
+from worker.training.count import Stopwatch
 from worker.training.device import convolutions
 from worker.training.groups import by_group, teams
 from worker.training.recipes.begin import (
@@ -27,6 +29,7 @@ from worker.training.recipes.begin import (
 )
 from worker.training.recipes.budget import Budget
 from worker.training.recipes.family import Family, everywhere
+from worker.training.recipes.pace import within_latency
 from worker.training.recipes.planting import planting
 from worker.training.recipes.run import Cut, Run, Support
 
@@ -63,7 +66,12 @@ def _grow(config: GrowConfig, run: Run, budget: Budget) -> str | None:
     asking = due(filled, DEFAULT_THRESHOLD, levels)
     if not asking:
         return "no layer's fill reached its threshold"
-    wider = run.team.told(_plan(config, run, asking, budget))
+    # Measuring is the leader's alone: several that measure slow each other down.
+    measures = run.team.leads or config.growth.max_latency_ms is None
+    made = run.team.told(_plan(config, run, asking, budget) if measures else None)
+    if made is None:
+        raise TypeError("a leader must tell what it has planned")
+    wider = made
     if not wider.changes:
         return "; ".join(f"{refused.group}: {refused.reason}" for refused in wider.refused)
     run.recorder.growth(_records(run, wider, filled, levels))
@@ -133,19 +141,22 @@ def _plan(config: GrowConfig, run: Run, asking: Sequence[str], budget: Budget) -
     growth, net = config.growth, run.net
     groups = tuple(net.widths)
     standard = backbones.standard_widths(config.backbone, net.size)
-    start = start_widths(growth, groups)
-    return plan(
+    make = partial(
+        plan,
         net.widths,
         asking,
         ratio=by_group("ratio", growth.ratio, growth, groups),
         minimum=by_group("minimum", growth.minimum, growth, groups),
         multiple=growth.multiple,
-        max_width=widest(growth, standard, start),
+        max_width=widest(growth, standard, start_widths(growth, groups)),
         closed=closed(growth, net),
         together=teams(growth.stages, groups),
         cost=net.cost,
         max_params=growth.max_params,
         max_macs=budget.affordable_macs(epochs=run.growth_epochs, spent=run.training_macs),
+    )
+    return within_latency(
+        lambda slow: make(slow=slow), net, growth.max_latency_ms, Stopwatch(run.compute)
     )
 
 

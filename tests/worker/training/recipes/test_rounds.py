@@ -75,6 +75,18 @@ def test_the_groups_of_a_stage_grow_to_one_width_by_their_own_settings(tmp_path:
         assert len(fills) == 1
 
 
+def test_a_cap_on_latency_that_nothing_reaches_changes_nothing(tmp_path: Path) -> None:
+    capped = _grown(tmp_path / "capped", max_latency_ms=1e6)
+    free = _grown(tmp_path / "free")
+    assert capped.path.growth_records == free.path.growth_records != []
+
+
+def test_a_cap_on_latency_that_the_first_network_passes_ends_growth_by_name(tmp_path: Path) -> None:
+    made = _grown(tmp_path, max_latency_ms=1e-6)
+    assert made.path.growth_records == []
+    assert "ms would pass max_latency_ms 1e-06" in made.result.end
+
+
 def test_a_stage_that_the_network_does_not_have_is_refused_before_anything_is_written(
     tmp_path: Path,
 ) -> None:
