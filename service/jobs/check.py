@@ -26,15 +26,14 @@ from service.spec.jobs import (
     FromSource,
     GrowSpec,
     JobSpec,
-    PruneSpec,
     TicketSpec,
     TrainSpec,
-    VisualiseSpec,
     WeightsSpec,
 )
 from service.spec.sections import SourceSpec, Strict
 
 Section = TypeVar("Section", bound=Strict)
+Starting = TypeVar("Starting", bound=FromSource)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +132,7 @@ def named(spec: JobSpec) -> tuple[str, str]:
     return given("dataset", spec.dataset), given("backbone", spec.backbone)
 
 
-def _started(spec: PruneSpec | VisualiseSpec, found: FoundSource) -> PruneSpec | VisualiseSpec:
+def _started(spec: Starting, found: FoundSource) -> Starting:
     """Return the spec with what its source tells: model, data set, backbone, images held out.
 
     Images of another size the network does not take; and a network must not be judged, nor a model

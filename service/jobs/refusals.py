@@ -10,9 +10,9 @@ from service.errors import FieldError
 from service.spec.jobs import (
     GrowSpec,
     JobSpec,
+    Still,
     TicketSpec,
     TrainSpec,
-    VisualiseSpec,
     WeightsSpec,
 )
 
@@ -117,7 +117,7 @@ def _tables(spec: JobSpec) -> Iterator[tuple[str, Mapping[str, object], bool]]:
 
 def wrong_optimizer(spec: JobSpec) -> Iterator[FieldError]:
     """Yield what does not go together in the optimizer."""
-    if isinstance(spec, VisualiseSpec):
+    if isinstance(spec, Still):
         return
     if spec.optim.nesterov and spec.optim.momentum == 0:
         message = "nesterov needs a momentum above 0, got 0"
@@ -126,7 +126,7 @@ def wrong_optimizer(spec: JobSpec) -> Iterator[FieldError]:
 
 def wrong_compute(spec: JobSpec) -> Iterator[FieldError]:
     """Yield what a run that trains nothing cannot have."""
-    if isinstance(spec, VisualiseSpec) and spec.compute.processes != 1:
+    if isinstance(spec, Still) and spec.compute.processes != 1:
         message = (
             "compute.processes must be 1 for a job that trains nothing, "
             f"got {spec.compute.processes}"

@@ -267,6 +267,19 @@ class PruningSpec(Strict):
         return self
 
 
+class FormatsSpec(Strict):
+    """In which formats a network is handed over."""
+
+    formats: Annotated[
+        list[Literal["onnx", "pt2", "torch", "card"]] | None,
+        Field(min_length=1, description="Which; null: all. A card comes with any."),
+    ] = None
+    check: Annotated[
+        bool,
+        Field(description="Run every file on images of the test split; fail if it differs."),
+    ] = True
+
+
 class PicturesSpec(Strict):
     """Which pictures are made, of what."""
 

@@ -14,6 +14,7 @@ SCALINGS = ("none", "fan", "initial")
 SCHEDULES = ("constant", "drops", "cosine")
 ORDERS = ("mixed", "lexicographic", "norm")
 RIVALS = ("random", "dense")
+EXPORTS = ("onnx", "pt2", "torch", "card")
 PICTURES = ("weights", "activation", "kept", "support", "order")
 
 
@@ -189,6 +190,8 @@ class Source:
     """A file with the entry order of single weights, where there is one."""
     path: PathList | None = None
     """The structure path of the run that made it, where there is one."""
+    test_accuracy: float | None = None
+    """Of the model, 0 to 1, where that run read the test split."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -277,6 +280,31 @@ class VisualiseConfig:
     backbone: str
     data: DataConfig
     pictures: PicturesConfig = field(default_factory=PicturesConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FormatsConfig:
+    """In which formats a network is handed over."""
+
+    formats: Sequence[str] | None = None
+    """Which of `EXPORTS`; None: all. A card is written in any case."""
+    check: bool = True
+    """Run every file on images of the test split, and fail where it predicts something else."""
+
+    def __post_init__(self) -> None:
+        for name in self.formats or ():
+            one_of("formats", name, EXPORTS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportConfig:
+    """A whole `export` run."""
+
+    source: Source
+    backbone: str
+    data: DataConfig
+    export: FormatsConfig = field(default_factory=FormatsConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
 

@@ -13,7 +13,7 @@ from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
 from slbi.structure.order import NEVER
 from worker.training import backbones
-from worker.training.checkpoint import CheckpointError, described, load
+from worker.training.checkpoint import CheckpointError, Description, described, load
 from worker.training.data.load import Data
 from worker.training.plans import Source
 
@@ -38,10 +38,9 @@ def start_from(source: Source, backbone: str, data: Data) -> Started:
         CheckpointError: a file is no network of this backbone, or no entry order.
         ValueError: it does not take the images of the data set, or tells other classes apart.
     """
-    if described(source.checkpoint):
-        net, description = load(source.checkpoint)
-        if net.name != backbone:
-            raise CheckpointError(f"the source must be a {backbone}, it is a {net.name}")
+    own = own_network(source, backbone)
+    if own is not None:
+        net, description = own
         entry = {group: torch.tensor(epochs) for group, epochs in description.entry.items()}
     else:
         net, entry = _bare(source.checkpoint, backbone, data.size), {}
@@ -58,6 +57,20 @@ def start_from(source: Source, backbone: str, data: Data) -> Started:
         # The file is of the run; a sliced member's own description knows which filters are left.
         entry = _fitting(net, _orders(source.order)) | entry
     return Started(net=net, entry=_first_weights(net, entry) | entry)
+
+
+def own_network(source: Source, backbone: str) -> tuple[Backbone, Description] | None:
+    """Return the network of a file that describes itself; None if the file does not.
+
+    Raises:
+        CheckpointError: it is of another backbone, or no network at all.
+    """
+    if not described(source.checkpoint):
+        return None
+    net, description = load(source.checkpoint)
+    if net.name != backbone:
+        raise CheckpointError(f"the source must be a {backbone}, it is a {net.name}")
+    return net, description
 
 
 def _orders(path: Path) -> dict[str, Tensor]:
