@@ -24,11 +24,16 @@ ModelKind = Literal["grown", "trained", "pruned", "masked", "tuned", "ticket", "
 JobKind = Literal["grow", "train", "weights", "ticket", "prune", "visualise", "export"]
 """What can be asked for. Source: service/spec/jobs.py has a spec of each."""
 
-ExportFormat = Literal["onnx", "pt2", "torch"]
+ExportFormat = Literal["onnx", "pt2", "torch", "card"]
 """What a model can be downloaded as once it is exported, beside its own safetensors file."""
 
-EXPORT_FORMATS: Mapping[str, str] = MappingProxyType({"onnx": "onnx", "pt2": "pt2", "torch": "zip"})
-"""Such a format -> that of its file. Source: worker/training/export/formats.py."""
+CheckpointFormat = Literal["safetensors", ExportFormat]
+"""What a model can be downloaded as."""
+
+EXPORT_FILES: Mapping[ExportFormat, str] = MappingProxyType(
+    {"onnx": "model.onnx", "pt2": "model.pt2", "torch": "model.zip", "card": "card.md"}
+)
+"""Such a format -> title of its file. Source: worker/training/export."""
 
 LARGEST = 2**63 - 1
 """Largest whole number that the databases store."""

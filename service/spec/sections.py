@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from service.contract import LARGEST
+from service.contract import LARGEST, ExportFormat
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -271,7 +271,7 @@ class FormatsSpec(Strict):
     """In which formats a network is handed over."""
 
     formats: Annotated[
-        list[Literal["onnx", "pt2", "torch", "card"]] | None,
+        list[ExportFormat] | None,
         Field(min_length=1, description="Which; null: all. A card comes with any."),
     ] = None
     check: Annotated[

@@ -118,6 +118,13 @@ EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
             },
         }
     ],
+    "export": [
+        {
+            **ANY,
+            "source": {"upload": IDS[2]},
+            "export": {"formats": ["onnx", "card"], "check": False},
+        }
+    ],
 }
 """Kind -> specs in which, taken together, every field differs from its default."""
 
@@ -130,7 +137,7 @@ CASES = [
 
 def shortest(kind: str) -> dict[str, Any]:
     """Return a spec of a kind that leaves open what it can."""
-    if kind in {"prune", "visualise"}:
+    if kind in {"prune", "visualise", "export"}:
         own = {"pruning": {"percent": 50.0}} if kind == "prune" else {}
         source = {"source": {"job": IDS[0], "model": IDS[1]}}
         return {"kind": kind, "dataset": "digits", "backbone": "vgg11", **source, **own}
@@ -157,7 +164,9 @@ def leaves(value: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def test_every_kind_has_a_spec_here_and_a_run() -> None:
-    assert list(EVERYTHING) == ["grow", "train", "weights", "ticket", "prune", "visualise"]
+    assert list(EVERYTHING) == [
+        "grow", "train", "weights", "ticket", "prune", "visualise", "export",
+    ]  # fmt: skip
     assert set(EVERYTHING) == set(KIND_NAMES) == set(RUNS)
 
 

@@ -21,12 +21,12 @@ from worker.training.epoch import Stopped
 from worker.training.export.card import TITLE, Exported, Facts, card, device_name
 from worker.training.export.check import SEVERAL, check_difference, largest_difference
 from worker.training.export.formats import FORMATS, Format
+from worker.training.files import write_whole
 from worker.training.plans import EXPORTS, ExportConfig
 from worker.training.recipes.conduct import Surroundings, workplace
-from worker.training.recipes.files import add_file
 from worker.training.recipes.result import Result
 from worker.training.recipes.source import own_network, start_from
-from worker.training.recorder import ProgressRecord
+from worker.training.recorder import FileFormat, FileKind, FileRecord, ProgressRecord
 
 _CPU = Compute(device=torch.device("cpu"), precision="float32")
 """On which files are checked: every machine has it, and its sums are exact to float32."""
@@ -137,10 +137,7 @@ def _file(
                 difference = largest_difference(predict, subject.net, subject.images)
             check_difference(form.title, difference)
         content = path.read_bytes()
-    add_file(
-        around.recorder, around.output, form.title, content,
-        kind="export", form=form.form, step=0, mark=around.mark,
-    )  # fmt: skip
+    _report(around, form.title, content, kind="export", form=form.form)
     return Exported(
         format=name,
         title=form.title,
@@ -171,10 +168,16 @@ def _add_card(
             files=files,
         )
     )
-    add_file(
-        around.recorder, around.output, TITLE, text.encode(),
-        kind="card", form="md", step=0, mark=around.mark,
-    )  # fmt: skip
+    _report(around, TITLE, text.encode(), kind="card", form="md")
+
+
+def _report(
+    around: Surroundings, title: str, content: bytes, *, kind: FileKind, form: FileFormat
+) -> None:
+    """Write a file under the name that the card calls it by, then report it."""
+    path = around.output / title
+    write_whole(path, content, flow="attach", mark=around.mark)
+    around.recorder.file(FileRecord(title=title, kind=kind, format=form, step=0, path=path))
 
 
 def _accuracy(subject: _Subject) -> float:
