@@ -163,6 +163,30 @@ def visualise(
     _run("visualise", spec, data_dir, output, as_json=as_json, start=_Start(checkpoint=checkpoint))
 
 
+def export(
+    checkpoint: _Checkpoint,
+    dataset: _OwnDataset = None,
+    *,
+    backbone: _OwnBackbone = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format", help="onnx, pt2, torch or card; may be repeated. Every one by default."
+        ),
+    ] = None,
+    settings: _Settings = None,
+    data_dir: _DataDirs = None,
+    output: _Output = Path("exported"),
+    as_json: _AsJson = False,
+) -> None:
+    """Write a network as ONNX, torch.export and plain data, checked, and a card of it."""
+    named: dict[str, Any] = {"dataset": dataset, "backbone": backbone}
+    if formats:
+        named["export"] = {"formats": formats}
+    spec = spec_of(named, None, settings or [])
+    _run("export", spec, data_dir, output, as_json=as_json, start=_Start(checkpoint=checkpoint))
+
+
 def _run(
     kind: str,
     spec: Mapping[str, Any],

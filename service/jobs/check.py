@@ -32,10 +32,8 @@ from service.spec.jobs import (
     FromSource,
     GrowSpec,
     JobSpec,
-    PruneSpec,
     TicketSpec,
     TrainSpec,
-    VisualiseSpec,
     WeightsSpec,
     source_asked,
 )
@@ -95,7 +93,7 @@ def check(
     source = source_asked(spec)
     if source is not None and isinstance(spec, FromSource | TicketSpec):
         found = find(source)
-        spec = _started(spec, found)
+        spec = spec.model_copy(update=_told(spec, found))
     name, network = named(spec)
     dataset = find_dataset(name, catalogue, directories)
     backbone = catalogue.backbones.get(network)
@@ -144,10 +142,8 @@ def named(spec: JobSpec) -> tuple[str, str]:
     return given("dataset", spec.dataset), given("backbone", spec.backbone)
 
 
-def _started(
-    spec: PruneSpec | VisualiseSpec | TicketSpec, found: FoundSource
-) -> PruneSpec | VisualiseSpec | TicketSpec:
-    """Return the spec with what its source tells: model, data set, backbone, images held out.
+def _told(spec: FromSource | TicketSpec, found: FoundSource) -> dict[str, object]:
+    """Return what a source tells of what was left open: model, data, network, images held out.
 
     Images of another size the network does not take; and a network must not be judged, nor a model
     be chosen, by images that it has learnt from.
@@ -166,13 +162,12 @@ def _started(
             errors.append(FieldError(pointer=f"/{name}", code="missing", message=message))
     if errors:
         raise _refused(errors)
-    update = {
+    return {
         **told,
         "source": found.source,
         "data": _left_out(spec.data, image_size=found.image_size, validation=found.validation),
         "compute": _left_out(spec.compute, seed=found.seed),
     }
-    return spec.model_copy(update=update)
 
 
 def _left_out(section: Section, **told: object) -> Section:

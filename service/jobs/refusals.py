@@ -11,9 +11,9 @@ from service.spec.jobs import (
     GrowSpec,
     JobSpec,
     PruneSpec,
+    Still,
     TicketSpec,
     TrainSpec,
-    VisualiseSpec,
     WeightsSpec,
 )
 
@@ -122,7 +122,7 @@ def _tables(spec: JobSpec) -> Iterator[tuple[str, Mapping[str, object], bool]]:
 
 def wrong_optimizer(spec: JobSpec) -> Iterator[FieldError]:
     """Yield what does not go together in the optimizer."""
-    if isinstance(spec, VisualiseSpec):
+    if isinstance(spec, Still):
         return
     if spec.optim.nesterov and spec.optim.momentum == 0:
         message = "nesterov needs a momentum above 0, got 0"
@@ -131,7 +131,7 @@ def wrong_optimizer(spec: JobSpec) -> Iterator[FieldError]:
 
 def wrong_compute(spec: JobSpec) -> Iterator[FieldError]:
     """Yield what a run that trains nothing cannot have."""
-    if isinstance(spec, VisualiseSpec) and spec.compute.processes != 1:
+    if isinstance(spec, Still) and spec.compute.processes != 1:
         message = (
             "compute.processes must be 1 for a job that trains nothing, "
             f"got {spec.compute.processes}"

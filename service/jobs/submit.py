@@ -25,9 +25,9 @@ from service.spec.jobs import (
     GrowSpec,
     JobSpec,
     PruneSpec,
+    Still,
     TicketSpec,
     TrainSpec,
-    VisualiseSpec,
     WeightsSpec,
     source_asked,
 )
@@ -216,7 +216,7 @@ def _size(checked: CheckedSpec, widths: Mapping[str, int] | None) -> NetworkSize
     if cost is None:
         return NetworkSize(widths=widths, params=None, macs=None, memory_bytes=None)
     spec = checked.spec
-    batch = 1 if isinstance(spec, VisualiseSpec) else given("optim.batch", spec.optim.batch)
+    batch = 1 if isinstance(spec, Still) else given("optim.batch", spec.optim.batch)
     memory = cost.memory_bytes(batch)
     return NetworkSize(widths=widths, params=cost.params, macs=cost.macs, memory_bytes=memory)
 

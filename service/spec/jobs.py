@@ -9,6 +9,7 @@ from service.spec.by_group import Width
 from service.spec.sections import (
     ComputeSpec,
     DataSpec,
+    FormatsSpec,
     GrowthSpec,
     MaskSpec,
     OptimSpec,
@@ -151,15 +152,26 @@ class PruneSpec(FromSource):
     finetune: TrainingSpec = TrainingSpec()
 
 
-class VisualiseSpec(FromSource):
+class Still(FromSource):
+    """A job that trains nothing."""
+
+
+class VisualiseSpec(Still):
     """Make pictures of a finished network and of how it came about."""
 
     kind: Literal["visualise"]
     pictures: PicturesSpec = PicturesSpec()
 
 
+class ExportSpec(Still):
+    """Hand a finished network over in the formats that other programs read."""
+
+    kind: Literal["export"]
+    export: FormatsSpec = FormatsSpec()
+
+
 KINDS: tuple[type[AnyJob], ...] = (
-    GrowSpec, TrainSpec, WeightsSpec, TicketSpec, PruneSpec, VisualiseSpec,
+    GrowSpec, TrainSpec, WeightsSpec, TicketSpec, PruneSpec, VisualiseSpec, ExportSpec,
 )  # fmt: skip
 KIND_NAMES = tuple(kind.model_fields["kind"].annotation.__args__[0] for kind in KINDS)  # type: ignore[union-attr]  # each is a Literal of one
 
@@ -180,7 +192,8 @@ JobSpec = Annotated[
     | Annotated[WeightsSpec, Tag("kind=weights")]
     | Annotated[TicketSpec, Tag("kind=ticket")]
     | Annotated[PruneSpec, Tag("kind=prune")]
-    | Annotated[VisualiseSpec, Tag("kind=visualise")],
+    | Annotated[VisualiseSpec, Tag("kind=visualise")]
+    | Annotated[ExportSpec, Tag("kind=export")],
     Discriminator(_tag_of),
 ]
 """A job as asked, of any kind."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from service.contract import LARGEST
+from service.contract import LARGEST, ExportFormat
 from service.spec.by_group import (
     STAGES,
     Exclude,
@@ -291,6 +291,19 @@ class PruningSpec(Strict):
         if self.max_latency_ms is not None and self.slice is False:
             raise ValueError("pruning must slice to reach max_latency_ms: zeros take their time")
         return self
+
+
+class FormatsSpec(Strict):
+    """In which formats a network is handed over."""
+
+    formats: Annotated[
+        list[ExportFormat] | None,
+        Field(min_length=1, description="Which; null: all. A card comes with any."),
+    ] = None
+    check: Annotated[
+        bool,
+        Field(description="Run every file on images of the test split; fail if it differs."),
+    ] = True
 
 
 class PicturesSpec(Strict):

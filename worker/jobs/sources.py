@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.spec.jobs import JobSpec, VisualiseSpec, source_asked
+from service.spec.jobs import JobSpec, Still, source_asked
 from service.spec.sections import SourceSpec
 from service.store.database import Database
 from service.store.path import StoredPath, read_path
@@ -38,13 +38,16 @@ def source_of(
         return None
     with database.reading() as session:
         checkpoint, order = _rows(session, source, owner)
-        path = None
-        if isinstance(spec, VisualiseSpec) and source.job is not None:
+        path, accuracy = None, None
+        if isinstance(spec, Still) and source.job is not None:
             path = _records(read_path(session, source.job, layers=(), first=None, last=None))
+            read = select(Model.test_accuracy).where(Model.id == source.model)
+            accuracy = session.scalar(read.where(Model.job_id == source.job))
     return Source(
         checkpoint=_whole(artifacts, checkpoint),
         order=None if order is None else _whole(artifacts, order),
         path=path,
+        test_accuracy=accuracy,
     )
 
 

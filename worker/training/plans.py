@@ -18,6 +18,7 @@ RIVALS = ("random", "dense")
 STARTS = ("source", "initial")
 PRUNING_BY_STAGE = ("percent", "min_width")
 """What a stage of `pruning.stages` may set."""
+EXPORTS = ("onnx", "pt2", "torch", "card")
 PICTURES = ("weights", "activation", "kept", "support", "order")
 
 
@@ -33,6 +34,8 @@ class Source:
     """Whether the file belongs to who runs this: then one that torch wrote, .pth, is read too."""
     path: PathList | None = None
     """The structure path of the run that made it, where there is one."""
+    test_accuracy: float | None = None
+    """Of the model, 0 to 1, where that run read the test split."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -327,6 +330,31 @@ class VisualiseConfig:
     backbone: str
     data: DataConfig
     pictures: PicturesConfig = field(default_factory=PicturesConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FormatsConfig:
+    """In which formats a network is handed over."""
+
+    formats: Sequence[str] | None = None
+    """Which of `EXPORTS`; None: all. A card is written in any case."""
+    check: bool = True
+    """Run every file on images of the test split, and fail where it predicts something else."""
+
+    def __post_init__(self) -> None:
+        for name in self.formats or ():
+            one_of("formats", name, EXPORTS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportConfig:
+    """A whole `export` run."""
+
+    source: Source
+    backbone: str
+    data: DataConfig
+    export: FormatsConfig = field(default_factory=FormatsConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
 

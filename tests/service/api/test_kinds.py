@@ -89,7 +89,7 @@ BAD: list[tuple[str, dict[str, Any], str, str, str]] = [
     *((kind, {"backbone": "x"}, "/backbone", "unknown_backbone", "vgg11") for kind in FRESH),
     *(
         (kind, {"backbone": "vgg13"}, "/backbone", "other_backbone", "that of the source, vgg11")
-        for kind in ("prune", "visualise")
+        for kind in ("prune", "visualise", "export")
     ),
     *(
         (kind, {"backbone": "lenet5"}, "/data/image_size", "unsuitable_size", "28 or 32 px")
@@ -105,7 +105,10 @@ BAD: list[tuple[str, dict[str, Any], str, str, str]] = [
         )
         for kind in (*FRESH, "prune")
     ),
-    ("visualise", {"compute": {"processes": 2}}, "/compute/processes", "trains_nothing", "got 2"),
+    *(
+        (kind, {"compute": {"processes": 2}}, "/compute/processes", "trains_nothing", "got 2")
+        for kind in ("visualise", "export")
+    ),
     *(
         change
         for kind in ("train", "weights", "ticket")
@@ -217,6 +220,10 @@ BAD: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("visualise", {"pictures": {"layers": []}}, "/pictures/layers", "too_short", "at least 1"),
     ("visualise", {"pictures": {"show": ["x"]}}, "/pictures/show/0", "literal_error", "'weights'"),
     ("visualise", {"optim": {}}, "/optim", "extra_forbidden", "no such field"),
+    ("export", {"export": {"formats": []}}, "/export/formats", "too_short", "at least 1"),
+    ("export", {"export": {"formats": ["tf"]}}, "/export/formats/0", "literal_error", "'onnx'"),
+    ("export", {"export": {"check": "maybe"}}, "/export/check", "bool_parsing", "a valid boolean"),
+    ("export", {"pictures": {}}, "/pictures", "extra_forbidden", "no such field"),
     ("train", {"growth": {}}, "/growth", "extra_forbidden", "no such field"),
 ]
 
@@ -241,6 +248,7 @@ def test_a_bad_spec_of_a_kind_is_refused_where_it_is_bad(
         *((kind, ["/dataset", "/backbone"]) for kind in FRESH),
         ("prune", ["/source", "/pruning"]),
         ("visualise", ["/source"]),
+        ("export", ["/source"]),
     ],
 )
 def test_what_a_kind_needs_is_named(local: Service, kind: str, left_out: list[str]) -> None:

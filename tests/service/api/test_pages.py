@@ -39,7 +39,7 @@ def layouts(name: str) -> list[str]:
 
 
 def test_the_pages_show_every_kind() -> None:
-    kinds = ["grow", "train", "weights", "ticket", "prune", "visualise"]
+    kinds = ["grow", "train", "weights", "ticket", "prune", "visualise", "export"]
     for texts in (FLOWS, ASKED):
         assert {kind for kind in kinds if any(f'"{kind}"' in text for text in texts)} == set(kinds)
 

@@ -97,7 +97,7 @@ BRIEF = ("widths=8", "train.epochs=1", "optim.batch=256", "compute.threads=1")
 
 
 @pytest.mark.slow
-def test_a_trained_network_is_pruned_and_drawn_from_its_file(tmp_path: Path) -> None:
+def test_a_trained_network_is_pruned_drawn_and_exported_from_its_file(tmp_path: Path) -> None:
     folder = tmp_path / "trained"
     trained = _slbi("train", "digits", "vgg11", *_set(*BRIEF, "compute.seed=3"), "-o", str(folder))
     assert trained.returncode == 0, trained.stderr
@@ -125,6 +125,14 @@ def test_a_trained_network_is_pruned_and_drawn_from_its_file(tmp_path: Path) -> 
     titles = {f"{layer}-weights.png", f"{layer}-activation.png"}
     assert titles == {line.split(":")[0] for line in drawn.stdout.splitlines() if ".png:" in line}
 
+    out = tmp_path / "e"
+    made = _slbi("export", net, "--format", "onnx", "--format", "torch", "-o", str(out))
+    assert made.returncode == 0, made.stderr
+    assert "export  file 2/2" in made.stdout
+    assert {path.name for path in out.iterdir()} == {"model.onnx", "model.zip", "card.md"}
+    wrong = _slbi("export", net, "--format", "tf", "-o", str(out))
+    assert (wrong.returncode, "formats must be one of onnx, pt2" in wrong.stderr) == (2, True)
+
 
 @pytest.mark.slow
 def test_a_ticket_ends_with_its_arms_and_weights_with_what_is_kept(tmp_path: Path) -> None:
@@ -145,7 +153,7 @@ def test_a_ticket_ends_with_its_arms_and_weights_with_what_is_kept(tmp_path: Pat
     assert "kept.csv: " in kept.stdout
 
 
-@pytest.mark.parametrize("command", ["prune", "visualise"])
+@pytest.mark.parametrize("command", ["prune", "visualise", "export"])
 def test_a_file_that_does_not_describe_itself_needs_names(command: str, tmp_path: Path) -> None:
     bare = tmp_path / "net.safetensors"
     bare.write_bytes(sound(8))

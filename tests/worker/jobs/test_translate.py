@@ -142,6 +142,13 @@ EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
             },
         }
     ],
+    "export": [
+        {
+            **ANY,
+            "source": {"upload": IDS[2]},
+            "export": {"formats": ["onnx", "card"], "check": False},
+        }
+    ],
 }
 """Kind -> specs in which, taken together, every field differs from its default."""
 
@@ -154,7 +161,7 @@ CASES = [
 
 def shortest(kind: str) -> dict[str, Any]:
     """Return a spec of a kind that leaves open what it can."""
-    if kind in {"prune", "visualise"}:
+    if kind in {"prune", "visualise", "export"}:
         own = {"pruning": {"percent": 50.0}} if kind == "prune" else {}
         source = {"source": {"job": IDS[0], "model": IDS[1]}}
         return {"kind": kind, "dataset": "digits", "backbone": "vgg11", **source, **own}
@@ -181,7 +188,9 @@ def leaves(value: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def test_every_kind_has_a_spec_here_and_a_run() -> None:
-    assert list(EVERYTHING) == ["grow", "train", "weights", "ticket", "prune", "visualise"]
+    assert list(EVERYTHING) == [
+        "grow", "train", "weights", "ticket", "prune", "visualise", "export",
+    ]  # fmt: skip
     assert set(EVERYTHING) == set(KIND_NAMES) == set(RUNS)
 
 
@@ -218,7 +227,7 @@ def test_every_field_of_the_config_can_be_asked_for(kind: str, spec: dict[str, A
 def test_what_a_spec_leaves_open_takes_the_configs_default(kind: str) -> None:
     config = translated(read_spec(shortest(kind)))
     given: dict[str, Any] = {"backbone": "vgg11", "data": config.data}
-    if kind in {"prune", "visualise"}:
+    if kind in {"prune", "visualise", "export"}:
         given["source"] = SOURCE
     if kind == "prune":
         given["pruning"] = {"percent": 50.0}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from slbi.nets.backbone import Backbone
 from slbi.structure.order import NEVER
-from worker.training.checkpoint import CheckpointError, load
+from worker.training.checkpoint import CheckpointError, Description, load
 from worker.training.data.load import Data
 from worker.training.plans import Source
 from worker.training.pretrained import pretrained, read_tensors, tells
@@ -45,10 +45,9 @@ def start_from(source: Source, backbone: str, data: Data, *, generator: torch.Ge
         ValueError: it does not take the images of the data set, or tells other classes apart.
     """
     adapted: Sequence[str] = ()
-    if tells(source.checkpoint):
-        net, description = load(source.checkpoint)
-        if net.name != backbone:
-            raise CheckpointError(f"the source must be a {backbone}, it is a {net.name}")
+    own = own_network(source, backbone)
+    if own is not None:
+        net, description = own
         entry = {group: torch.tensor(epochs) for group, epochs in description.entry.items()}
     else:
         found = pretrained(
@@ -86,6 +85,20 @@ def told(config: Any, source: Source | None) -> dict[str, Any]:  # noqa: ANN401 
             with path.open("rb") as file:
                 files[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return {**said, "source": files}
+
+
+def own_network(source: Source, backbone: str) -> tuple[Backbone, Description] | None:
+    """Return the network of a file that describes itself; None if the file does not.
+
+    Raises:
+        CheckpointError: it is of another backbone, or no network at all.
+    """
+    if not tells(source.checkpoint):
+        return None
+    net, description = load(source.checkpoint)
+    if net.name != backbone:
+        raise CheckpointError(f"the source must be a {backbone}, it is a {net.name}")
+    return net, description
 
 
 def _orders(path: Path) -> dict[str, Tensor]:

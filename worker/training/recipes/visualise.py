@@ -12,7 +12,6 @@ from slbi.pictures.activation import maximise
 from slbi.pictures.layers import find_weight
 from slbi.pictures.weights import weight_images
 from slbi.structure.path import LayerRecord, PathList, StepRecord, unpack
-from worker.training.checkpoint import CheckpointError, load
 from worker.training.data.normalise import Normalisation
 from worker.training.device import Compute, convolutions, generator, resolve, threads
 from worker.training.epoch import Stopped
@@ -21,11 +20,10 @@ from worker.training.pictures.filters import filter_grid
 from worker.training.pictures.order import entry_order, first_epochs
 from worker.training.pictures.shares import kept_at, kept_shares
 from worker.training.plans import PICTURES, VisualiseConfig
-from worker.training.pretrained import tells
 from worker.training.recipes.conduct import Surroundings, workplace
 from worker.training.recipes.files import add_file
 from worker.training.recipes.result import Result
-from worker.training.recipes.source import start_from
+from worker.training.recipes.source import own_network, start_from
 from worker.training.recorder import ProgressRecord
 
 _TWINNED = frozenset({"grow", "tune", "train"})
@@ -103,10 +101,9 @@ def visualise(config: VisualiseConfig, around: Surroundings) -> Result:
 def _sitter(config: VisualiseConfig, around: Surroundings, compute: Compute) -> _Sitter:
     source = config.source
     accuracy = 0.0
-    if tells(source.checkpoint):
-        net, about = load(source.checkpoint)
-        if net.name != config.backbone:
-            raise CheckpointError(f"the source must be a {config.backbone}, it is a {net.name}")
+    own = own_network(source, config.backbone)
+    if own is not None:
+        net, about = own
         normalisation = about.normalisation
         accuracy = about.metrics["validation_accuracy"]
     else:
