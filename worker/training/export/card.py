@@ -18,6 +18,9 @@ from worker.training.data.sources import SOURCES
 TITLE = "card.md"
 """Of the file that every export has."""
 
+_NAMED = 20
+"""Classes that are named; of a thousand, the first ones do."""
+
 _UNKNOWN = "unknown: the file does not tell"
 
 
@@ -99,7 +102,7 @@ def _processor() -> str | None:
 def _origin(about: Description | None) -> str:
     if about is None:
         return "A network that somebody sent; its file does not tell how it came about."
-    return f"{about.origin[:1].upper()}{about.origin[1:]} ({about.kind}), grown and tuned by slbi."
+    return f"{about.origin[:1].upper()}{about.origin[1:]} ({about.kind}), made by slbi."
 
 
 def _data(facts: Facts) -> str:
@@ -116,17 +119,13 @@ def _data(facts: Facts) -> str:
     if about is None:
         return "\n".join([*lines, f"- Split: {_UNKNOWN}", f"- Classes: {facts.net.classes}"])
     share, seed = about.config["data"]["validation"], about.config["compute"]["seed"]
-    of = "" if source is None else f" {source.train}"
+    images = "the training images" if source is None else f"the {source.train} training images"
+    named = ", ".join(about.class_names[:_NAMED]) + ", …" * (len(about.class_names) > _NAMED)
     lines += [
-        f"- Split: {share:g} of the{of} training images of every class were held out to decide by "
-        f"(validation, seed {seed}); "
-        + (
-            "the test split is that of the data set."
-            if source
-            else "see docs/data.md for the test."
-        ),
-        f"- Classes: {facts.net.classes} ({', '.join(about.class_names[:20])}"
-        + (", …)" if len(about.class_names) > 20 else ")"),
+        f"- Split: a share of {share:g} of {images}, drawn in every class with the seed {seed}, "
+        "was held out to decide by (validation); the test split is the data set's own"
+        + ("." if source else ", or a fifth of a folder that has none."),
+        f"- Classes: {facts.net.classes} ({named})",
     ]
     return "\n".join(lines)
 

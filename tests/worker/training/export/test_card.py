@@ -51,6 +51,7 @@ def _section(card: str, name: str) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 def test_the_code_that_a_card_shows_loads_every_format_and_predicts_the_same(
     grown: Alone, tmp_path: Path
 ) -> None:
@@ -86,7 +87,7 @@ def test_a_card_tells_data_metrics_cost_and_widths_of_the_member(
 
     data, metrics, network = (_section(card, name) for name in ("Data", "Metrics", "Network"))
     assert "Licence of the data: CC BY 4.0" in data
-    assert "0.1 of the 1438 training images" in data
+    assert "a share of 0.1 of the 1438 training images" in data
     assert f"| validation accuracy | {member.validation_accuracy:.4f}, by which" in metrics
     assert "| test accuracy | 0.8750, read once" in metrics
     assert f"| parameters | {member.params} |" in network

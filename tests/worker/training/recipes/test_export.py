@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from slbi.export.load import load as load_network
@@ -116,6 +117,28 @@ def test_a_network_of_another_backbone_or_data_set_is_refused(
     other = DataConfig(dataset="digits", image_size=16)
     with pytest.raises(ValueError, match="the source must suit the data set 'digits'"):
         alone(replace(_config(source), data=other), tmp_path)
+
+
+@pytest.mark.parametrize("form", ["onnx", "pt2", "torch"])
+def test_a_file_that_does_not_predict_what_its_network_does_is_not_handed_over(
+    form: str, tmp_path: Path, source: Alone
+) -> None:
+    checkpoint = source.path.model_records[-1].checkpoint
+    tensors = load_file(checkpoint)
+    tensors["classifier.bias"].fill_(float("nan"))  # no two logits are equal then
+    with safe_open(checkpoint, framework="pt") as file:
+        save_file(tensors, tmp_path / "broken.safetensors", metadata=file.metadata())
+    config = replace(
+        _config(source, form), source=Source(checkpoint=tmp_path / "broken.safetensors")
+    )
+    recorder = RunList()
+    around = Surroundings(directories=(), output=tmp_path / "out", recorder=recorder)
+
+    with pytest.raises(ValueError, match=r"model\.\w+ must predict what the network predicts"):
+        run(config, around)
+
+    assert recorder.file_records == []
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_an_export_that_is_stopped_reports_nothing_more(tmp_path: Path, source: Alone) -> None:
