@@ -25,8 +25,12 @@ differs when the candidate is measured again."""
 _ENOUGH: Final = 0.96
 _SECTIONS: Final = 7
 """Candidates between two others that are measured in turns. More cost memory, fewer cost rounds."""
-_TRIES: Final = 8
-"""How often a candidate may turn out otherwise when it is measured again."""
+_TRIES: Final = 12
+"""Candidates that are measured thoroughly at most, until one is near enough below the limit."""
+_WIDER: Final = 4
+"""Wider ones at most that are looked at again, since the search had passed them over narrowly."""
+
+_Same = Callable[[int, int], bool]
 
 
 class Timer(Protocol):
@@ -86,13 +90,13 @@ def widest_within(
     last: int,
     limit_ms: float,
     *,
-    same: Callable[[int, int], bool] = lambda one, other: one == other,
+    same: _Same = lambda one, other: one == other,
 ) -> Place:
     """Return the widest candidate whose latency is at most the limit, as far as was looked.
 
     Candidates are measured in sections, the first ones all over the row, so that of two that are
     fast enough the wider one is taken wherever the row is not monotone. The one found is measured
-    again, thoroughly, and if it is too slow the search goes on behind it.
+    again, thoroughly, and so are others around it until one is near enough below the limit.
 
     Args:
         measure: indices, and whether to be thorough -> the latency of each, ms.
@@ -109,64 +113,80 @@ def widest_within(
     row.look([0, *_between(0, last), last])
     if row.seen[0] <= limit_ms and row.settle(0) <= limit_ms:
         return Place(index=0, ms=row.seen[0], wider_ms=None)
-    slow, trust = 0, 1.0
-    for _ in range(_TRIES):
-        fast = row.first_within(slow, _AIM * limit_ms * trust)
-        if fast is None:  # none leaves a margin; the limit itself decides
-            fast = row.first_within(slow, limit_ms) or last
-        else:
-            aims = (_ENOUGH * limit_ms * trust, _AIM * limit_ms * trust)
-            slow, fast = _narrowed(row, fast, aims, same)
-        hasty, ms = row.seen[fast], row.settle(fast)
-        trust = min(trust, hasty / ms)
-        if ms > limit_ms:
-            if fast == last:
-                break
-            slow = fast
-        elif ms >= MET * limit_ms:
-            break
-        elif fast - slow <= 1 or same(slow, fast - 1):  # the wider one may do without a margin
-            if row.seen[slow] <= limit_ms:
-                row.settle(slow)
-            break
+    fast = row.first_within(0, _AIM * limit_ms)
+    if fast is None:  # none leaves a margin: the limit itself decides
+        fast = row.first_within(0, limit_ms) or last
     else:
-        row.settle(last)
+        fast = _narrowed(row, fast, limit_ms, same)
+    _settle_near(row, fast, last, limit_ms, same)
     within = [index for index in row.settled if row.seen[index] <= limit_ms]
     if not within:
-        least = min(row.seen.values())
         raise ValueError(
-            f"max_latency_ms must be at least {least:.3g}, the latency of the smallest widths, "
-            f"got {limit_ms:g}"
+            f"max_latency_ms must be at least {min(row.seen.values()):.3g}, the latency of the "
+            f"smallest widths, got {limit_ms:g}"
         )
     best = min(within)
+    for index in sorted(i for i, ms in row.seen.items() if i < best and ms <= limit_ms)[:_WIDER]:
+        if row.settle(index) <= limit_ms:  # a wider one that did without the margin
+            best = index
+            break
     return Place(index=best, ms=row.seen[best], wider_ms=row.seen[row.last_before(best)])
 
 
-def _narrowed(
-    row: _Row,
-    fast: int,
-    aims: tuple[float, float],
-    same: Callable[[int, int], bool],
-) -> tuple[int, int]:
-    """Return the last candidate that is too slow and the first that is not, or is near enough."""
-    slow, (enough, aim) = row.last_before(fast), aims
-    while fast - slow > 1 and not enough <= row.seen[fast] <= aim:
+def _narrowed(row: _Row, fast: int, limit_ms: float, same: _Same) -> int:
+    """Return the first candidate that hasty looks find fast enough, or one that nearly misses."""
+    slow, aim = row.last_before(fast), _AIM * limit_ms
+    while fast - slow > 1 and row.seen[fast] < _ENOUGH * limit_ms:
         inside = [i for i in _between(slow, fast) if not same(i, slow) and not same(i, fast)]
-        if not inside:  # steps of one candidate are left: find where the one becomes the other
-            middle = (slow + fast) // 2
-            if same(middle, slow):
-                row.seen[middle] = row.seen[slow]
-                slow = middle
-            elif same(middle, fast):
-                row.seen[middle] = row.seen[fast]
-                fast = middle
-            else:
-                inside = [middle]
+        if not inside:  # find where the one becomes the other
+            slow, fast, middle = _parted(row, slow, fast, (slow + fast) // 2, same)
+            inside = [] if middle is None else [middle]
         if inside:
             row.look(inside)
             fast = row.first_within(slow, aim) or fast
             slow = row.last_before(fast)
-    return slow, fast
+    return fast
+
+
+def _settle_near(row: _Row, place: int, last: int, limit_ms: float, same: _Same) -> None:
+    """Measure thoroughly, in place of the row, until one is near enough or none lies between."""
+    slow, found = 0, None
+    for _ in range(_TRIES):
+        hasty, ms = row.seen[place], row.settle(place)
+        if MET * limit_ms <= ms <= limit_ms:
+            return
+        slow, found = (place, found) if ms > limit_ms else (slow, place)
+        if found is None:
+            if place == last:
+                return
+            trust = min(1.0, hasty / ms)  # what looked faster than it is looked so elsewhere too
+            place = row.first_within(place, _AIM * limit_ms * trust) or last
+            continue
+        between = None
+        while between is None and found - slow > 1:
+            drop = (row.seen[slow] - _AIM * limit_ms) / (row.seen[slow] - row.seen[found])
+            middle = slow + round(min(0.9, max(0.1, drop)) * (found - slow))
+            middle = min(found - 1, max(slow + 1, middle))
+            slow, found, between = _parted(row, slow, found, middle, same)
+        if between is None:
+            return
+        row.look([between])
+        place = between
+
+
+def _parted(
+    row: _Row, slow: int, fast: int, middle: int, same: _Same
+) -> tuple[int, int, int | None]:
+    """Return both ends, one moved to the middle if it is the same candidate, else the middle."""
+    if same(middle, slow):
+        row.seen[middle] = row.seen[slow]
+        return middle, fast, None
+    if same(middle, fast):
+        row.seen[middle] = row.seen[fast]
+        if fast in row.settled:
+            row.settled.add(middle)
+        return slow, middle, None
+    return slow, fast, middle
 
 
 def _between(low: int, high: int) -> list[int]:

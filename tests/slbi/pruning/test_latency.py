@@ -49,14 +49,17 @@ class Machine:
         return told
 
 
-@given(share=st.floats(0.15, 0.95), noise=st.sampled_from([0.0, 0.02]), seed=st.integers(0, 999))
+@given(
+    share=st.floats(0.15, 0.95), noise=st.sampled_from([0.0, 0.02, 0.05]), seed=st.integers(0, 999)
+)
 @settings(max_examples=200, deadline=None)
 def test_a_smooth_latency_is_met_within_five_percent(share: float, noise: float, seed: int) -> None:
     machine = Machine(smooth, noise=noise, seed=seed)
     limit = share * smooth(0)
     place = widest_within(machine, LAST, limit)
     assert 0.95 * limit <= place.ms <= limit
-    assert 0.945 * limit <= smooth(place.index) <= 1.005 * limit
+    thorough = noise / 4
+    assert 0.949 * (1 - thorough) * limit <= smooth(place.index) <= (1 + thorough) * limit * 1.001
 
 
 @given(share=st.floats(0.15, 0.95), seed=st.integers(0, 999))
