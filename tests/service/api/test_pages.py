@@ -60,5 +60,7 @@ def test_a_spec_that_a_page_shows_is_taken(everything: Service, text: str) -> No
     spec = trained if lenet else {"dataset": "digits", "backbone": "vgg11"}
     groups = ("conv1", "conv2", "conv3", "fc1") if lenet else None
     origin = store_origin(everything, spec=spec, groups=groups)
-    answer = everything.client.post("/v1/jobs?dry_run=true", json=_spec(text, origin, everything.client))
+    answer = everything.client.post(
+        "/v1/jobs?dry_run=true", json=_spec(text, origin, everything.client)
+    )
     assert answer.status_code == 200, answer.text
