@@ -11,6 +11,7 @@ import torch
 import torchvision.models
 from torch import nn
 
+from slbi.nets.counted import CountedLayerNorm
 from slbi.nets.graph.counted import counted
 from slbi.nets.graph.find import Found
 
@@ -45,7 +46,7 @@ class FoundNet:
     side: int
     """Of an image, px: the first of `SIDES` that it takes."""
     seconds: float
-    """Of the search at that side."""
+    """Of one core, of the search at that side."""
 
 
 def found(name: str) -> FoundNet:
@@ -57,13 +58,13 @@ def found(name: str) -> FoundNet:
     net = standard(name)
     refusals = []
     for side in SIDES:
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             new, coupled = counted(net, (3, side, side))
         except ValueError as error:
             refusals.append(str(error))
         else:
-            seconds = time.perf_counter() - began
+            seconds = time.process_time() - began
             return FoundNet(net=new, found=coupled, side=side, seconds=seconds)
     raise ValueError(refusals[-1])
 
@@ -73,6 +74,8 @@ def materialised(net: nn.Module, seed: int) -> nn.Module:
     """Return a network with uneven norms and random weights, in place of weights without data."""
     generator = torch.Generator().manual_seed(seed)
     for module in net.modules():
+        if isinstance(module, CountedLayerNorm):
+            module.counted = torch.ones_like(module.counted, device="cpu")
         for name, parameter in module.named_parameters(recurse=False):
             filled = torch.empty_like(parameter, device="cpu")
             if filled.ndim > 1:

@@ -11,7 +11,7 @@ from bench.coverage.peer import PeerRow
 
 COLUMNS = (
     "model", "px", "dtype", "grow", "start", "fixed", "find s", "shuffled", "widened", "sliced",
-    "state", "loaded", "onnx", "MB", "s", "Torch-Pruning", "params", "trains", "its state",
+    "state", "loaded", "onnx", "MB", "CPU s", "Torch-Pruning", "params", "trains", "its state",
 )  # fmt: skip
 
 Kept = Mapping[str, Any]
@@ -55,7 +55,9 @@ def summary(rows: Mapping[tuple[str, str], Kept]) -> str:
         through = [row for row in ours if not row["failed"]]
         lines.append(
             f"{len(through)} of {len(ours)} networks, every column, in "
-            f"{_sum(ours, 'seconds'):.0f} s, {_sum(ours, 'onnx_seconds'):.0f} s of them for ONNX"
+            f"{_sum(ours, 'cpu_seconds'):.0f} s of one core ({_sum(ours, 'onnx_cpu_seconds'):.0f} s "
+            f"for ONNX, {_sum(ours, 'find_seconds'):.0f} s for the search), "
+            f"{_sum(ours, 'seconds'):.0f} s on the clock"
         )
         lines.append(
             f"{_sum(ours, 'grow')} groups grow, {_sum(ours, 'start')} keep the width they start "
@@ -98,7 +100,7 @@ def _ours(row: Kept | None) -> list[str]:
     cells += [_change(row[column]) for column in ("shuffled", "widened", "sliced")]
     cells.append("-" if row["known"] is None else f"{row['known']}/{row['tensors']}")
     cells.append({True: "equal", False: "differs", None: "-"}[row["loaded"]])
-    return [*cells, _change(row["onnx"]), str(row["peak_mb"] or "-"), str(row["seconds"])]
+    return [*cells, _change(row["onnx"]), str(row["peak_mb"] or "-"), str(row["cpu_seconds"])]
 
 
 def _theirs(row: Kept | None) -> list[str]:
