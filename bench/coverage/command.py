@@ -9,9 +9,9 @@ tensors with entries that stay. `shuffled`, `widened`, `sliced` and `onnx` are t
 a logit relative to the largest: when the filters of all groups are put into another order, which is
 rounding alone; when they are widened; when they are sliced, against masking; and between torch and
 onnxruntime. `state` counts the parameters whose state the optimizer still has; `MB` is the most
-memory the process had, `find s` and `CPU s` are of one core. Of Torch-Pruning: `params` is the share
-of them that is left, `trains` whether a training pass of all heads works, `its state` the tensors
-that the optimizer still drives.
+memory the process had, `find s` and `CPU s` are of one core. Of Torch-Pruning: `params` is the
+share of them that is left, `trains` whether a training pass of all heads works, `its state` the
+tensors that the optimizer still drives.
 """
 
 import argparse

@@ -53,10 +53,12 @@ def summary(rows: Mapping[tuple[str, str], Kept]) -> str:
     lines = []
     if ours:
         through = [row for row in ours if not row["failed"]]
+        cpu, onnx, search = (
+            _sum(ours, column) for column in ("cpu_seconds", "onnx_cpu_seconds", "find_seconds")
+        )
         lines.append(
-            f"{len(through)} of {len(ours)} networks, every column, in "
-            f"{_sum(ours, 'cpu_seconds'):.0f} s of one core ({_sum(ours, 'onnx_cpu_seconds'):.0f} s "
-            f"for ONNX, {_sum(ours, 'find_seconds'):.0f} s for the search), "
+            f"{len(through)} of {len(ours)} networks, every column, in {cpu:.0f} s of one core "
+            f"({onnx:.0f} s for ONNX, {search:.0f} s for the search), "
             f"{_sum(ours, 'seconds'):.0f} s on the clock"
         )
         lines.append(
