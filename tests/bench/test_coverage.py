@@ -7,6 +7,8 @@ from bench.coverage import memory, rows
 from bench.coverage.command import main
 from bench.coverage.peer import PeerRow, tried
 
+ROOT = Path(__file__).parents[2]
+
 
 def test_a_network_comes_through_every_column(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -59,6 +61,15 @@ def test_the_last_row_of_a_network_counts(tmp_path: Path) -> None:
     assert row["params_after"] == 2
     assert "Torch-Pruning: 1 of 1 networks" in rows.summary(rows.read(file))
     assert "| pruned | 0.50 | - | 1/3 |" in rows.table(rows.read(file))
+
+
+def test_what_the_documents_show_is_what_was_kept() -> None:
+    kept = rows.read(ROOT / "bench/results/coverage.jsonl")
+    shown = (rows.table(kept), rows.summary(kept))
+    page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    assert all(part in page for part in shown)
+    table = (ROOT / "bench/results/coverage.md").read_text(encoding="utf-8")
+    assert table == "\n\n".join(shown) + "\n"
 
 
 def test_memory_is_counted_from_where_it_was_forgotten() -> None:
