@@ -31,6 +31,8 @@ def counted(net: nn.Module, shape: tuple[int, ...]) -> tuple[nn.Module, Found]:
         for number in found.coupling.attributes
         if number.name == "normalized_shape" and number.terms
     }
+    if not over_filters:
+        return copy.deepcopy(net), found
     new = _replaced(net, over_filters)
     after = find(new, shape)
     # A norm whose weights another module uses is not called: its code stays, so it stays.

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Graph, Node, Proxy, Tracer
 from torch.fx.node import Target, map_arg
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from slbi.nets.counted import CountedLayerNorm
 from slbi.nets.graph.value import Computed, Given
 from slbi.nets.shortcut import Shortcut
+
+_NORMS = {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, CountedLayerNorm}
+"""Layers that give what has the shape of what they are given."""
 
 BATCH = 2
 """Images of the traced pass: one alone would let a BatchNorm of one pixel refuse to train."""
@@ -151,8 +153,8 @@ class _ShapeTracer(Tracer):
 
 def _called(module: nn.Module, args: tuple[Computed, ...], kwargs: dict[str, Computed]) -> Computed:
     """Return what a module computes on the meta device."""
-    # On it torch computes a BatchNorm from its parts, and that was half the time of a search.
-    if isinstance(module, _BatchNorm) and args:
+    # On it torch computes a norm from its parts, and that was half the time of a search.
+    if type(module) in _NORMS and args:
         return torch.empty_like(args[0])
     return module(*args, **kwargs)
 
