@@ -7,14 +7,17 @@ Networks have random weights: what a forward pass takes does not depend on them.
 the whole network; both as shares of the target too. Then the networks on the way from the whole one
 to the narrowest are measured in turns, an eighth of the filters apart: `rises` counts those that
 are slower than the one before by more than the spread of both (half the distance of their
-quartiles).
+quartiles). `--clocks` instead measures each network three times by the thread's own clock and by
+that on the wall, which differ as far as the machine has other work.
 """
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -26,7 +29,7 @@ from slbi.pruning.nested import Nested
 from slbi.pruning.rank import filter_norms, rank_together
 from slbi.pruning.slice import slice_filters
 from worker.training import backbones
-from worker.training.count import Stopwatch, Timing, side_by_side
+from worker.training.count import Stopwatch, Timing, latency, side_by_side
 from worker.training.device import Compute
 
 NETWORKS = (("vgg16", 32), ("resnet20", 32), ("resnet56", 32), ("resnet18", 64))
@@ -43,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--backbone", action="append", help="may be repeated; all by default")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--multiple", type=int, default=8, help="of the widths, in the search")
+    parser.add_argument("--clocks", action="store_true", help="compare two clocks instead")
     parser.add_argument("--json", action="store_true", help="rows as JSON, a line each")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
@@ -52,10 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, size in NETWORKS:
         if options.backbone is None or name in options.backbone:
             same = {"network": name, "px": size, "device": device, "threads": options.threads}
-            for row in _rows(name, size, compute, options.multiple):
+            made = _clocks if options.clocks else partial(_rows, multiple=options.multiple)
+            for row in made(name, size, compute):
                 rows.append({**same, **row})
                 print(f"{name}: {row}", file=sys.stderr, flush=True)
-    if options.json:
+    if options.json or options.clocks:
         print("\n".join(json.dumps(row) for row in rows))
     else:
         _print(rows)
@@ -72,6 +77,17 @@ def _rows(name: str, size: int, compute: Compute, multiple: int) -> Iterator[dic
         yield _target(net, ranks, share, compute, multiple)
     for width in sorted({1, multiple}):
         yield _way(net, Nested(net=net, ranks=ranks, multiple=width), compute)
+
+
+def _clocks(name: str, size: int, compute: Compute) -> Iterator[dict[str, Any]]:
+    """Yield what two clocks say of one network, one after the other, three times."""
+    net = backbones.build(name, in_channels=3, size=size, classes=10)
+    compute.place(net)
+    thread, wall = [], []
+    for _ in range(3):
+        thread.append(latency(net, compute, clock=time.thread_time).ms)
+        wall.append(latency(net, compute, clock=time.perf_counter).ms)
+    yield {"thread_ms": thread, "wall_ms": wall, "load": os.getloadavg()[0]}
 
 
 def _target(
