@@ -1,7 +1,7 @@
 """What every network of the project is: a spec, widths, and what couples and shapes its layers."""
 
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from slbi.nets.coupling import Coupling
 from slbi.nets.initial import RELU_GAIN, deviation, draw
 from slbi.nets.shortcut import Shortcut
-from slbi.nets.sketch import LayerSketch, cost
+from slbi.nets.sketch import Outline, cost
 from slbi.nets.widths import Widths
 
 
@@ -27,7 +27,9 @@ class Backbone(nn.Module, ABC):
         ValueError: an unsuitable size, other groups than those of the name, a number below 1.
     """
 
-    classifier: nn.Linear
+    classifier: nn.Conv2d | nn.Linear
+    stem: ClassVar[str] = "standard"
+    """Which stem it has: the published one, or "small", for small images."""
 
     def __init__(
         self, name: str, widths: Widths, *, in_channels: int, size: int, classes: int
@@ -69,8 +71,8 @@ class Backbone(nn.Module, ABC):
         """Return which tensors share a filter axis."""
 
     @abstractmethod
-    def sketch(self) -> tuple[LayerSketch, ...]:
-        """Return the outline of every layer; it depends neither on the widths nor on the size."""
+    def outline(self) -> Outline:
+        """Return what its layers cost, at any widths and at least at its own size."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -79,7 +81,7 @@ class Backbone(nn.Module, ABC):
     def cost(self, widths: Widths | None = None) -> tuple[int, int]:
         """Return parameters and multiply-accumulates of one image, at its own or other widths."""
         return cost(
-            self.sketch(),
+            self.outline(),
             self.widths if widths is None else widths,
             in_channels=self.in_channels,
             size=self.size,

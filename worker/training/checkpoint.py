@@ -70,6 +70,8 @@ class Description:
     entry: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Group -> for every filter the epoch at which it was first selected, -1 for never; groups that
     nothing selected are left out."""
+    stem: str = "standard"
+    """Which stem the backbone has, standard or small; files of before there were two do not say."""
     format: int = FORMAT
 
 
@@ -135,7 +137,11 @@ def _read_description(path: Path, text: str | None) -> Description:
     version = about.get("format") if isinstance(about, dict) else None
     if version != FORMAT:
         raise CheckpointError(f"{path} must be of format {FORMAT}, got {version!r}")
-    needed = {each.name for each in fields(Description) if each.default_factory is MISSING}
+    needed = {
+        each.name
+        for each in fields(Description)
+        if each.default is MISSING and each.default_factory is MISSING
+    }
     known = {each.name for each in fields(Description)}
     missing, surplus = sorted(needed - set(about)), sorted(set(about) - known)
     if missing or surplus:
@@ -161,6 +167,7 @@ def _build(path: Path, description: Description) -> Backbone:
             in_channels=description.in_channels,
             size=description.size,
             classes=description.classes,
+            stem=description.stem,
         )
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} must describe a known network: {error}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from slbi.structure.path import PathList
-from worker.training.config import ComputeConfig, DataConfig, OptimConfig
+from worker.training.config import STEMS, ComputeConfig, DataConfig, OptimConfig
 from worker.training.ranges import one_of, whole, within
 
 STRUCTURES = ("filter", "mixed", "element")
@@ -76,6 +76,8 @@ class TrainConfig:
 
     backbone: str
     data: DataConfig
+    stem: str = "auto"
+    """As for `GrowConfig`."""
     widths: int | Mapping[str, int] | None = None
     """Filters of every group, one number for all or one per group, 1 to 4096; None: standard."""
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -84,6 +86,7 @@ class TrainConfig:
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:
+        one_of("stem", self.stem, STEMS)
         _check_widths(self.widths)
         _needs_epochs("train", self.train)
 
@@ -94,6 +97,8 @@ class WeightsConfig:
 
     backbone: str
     data: DataConfig
+    stem: str = "auto"
+    """As for `GrowConfig`."""
     widths: int | Mapping[str, int] | None = None
     """As for `TrainConfig`."""
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -106,6 +111,7 @@ class WeightsConfig:
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:
+        one_of("stem", self.stem, STEMS)
         _check_widths(self.widths)
         _needs_epochs("train", self.train)
         if self.twin.structure != "element":
@@ -145,6 +151,8 @@ class TicketConfig:
 
     backbone: str
     data: DataConfig
+    stem: str = "auto"
+    """As for `GrowConfig`."""
     widths: int | Mapping[str, int] | None = None
     """As for `TrainConfig`."""
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -162,6 +170,7 @@ class TicketConfig:
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:
+        one_of("stem", self.stem, STEMS)
         _check_widths(self.widths)
         _needs_epochs("train", self.train)
         _needs_epochs("retrain", self.retrain)
@@ -237,6 +246,8 @@ class PruneConfig:
     source: Source
     backbone: str
     data: DataConfig
+    stem: str = "auto"
+    """As for `GrowConfig`; a source that describes itself tells it."""
     pruning: PruningConfig
     optim: OptimConfig = field(default_factory=OptimConfig)
     finetune: TrainingConfig = field(
@@ -244,6 +255,9 @@ class PruneConfig:
     )
     """Of what is left, its mask kept where it was not sliced."""
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+    def __post_init__(self) -> None:
+        one_of("stem", self.stem, STEMS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -276,8 +290,13 @@ class VisualiseConfig:
     source: Source
     backbone: str
     data: DataConfig
+    stem: str = "auto"
+    """As for `GrowConfig`; a source that describes itself tells it."""
     pictures: PicturesConfig = field(default_factory=PicturesConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+    def __post_init__(self) -> None:
+        one_of("stem", self.stem, STEMS)
 
 
 def _check_widths(widths: int | Mapping[str, int] | None) -> None:

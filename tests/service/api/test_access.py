@@ -75,6 +75,7 @@ SEEN_BY_A_STRANGER: dict[tuple[str, str], Callable[[Response], None]] = {
     ("DELETE", "/v1/uploads/{upload_id}"): _is_missing,
     ("GET", "/v1/workers"): _shows_no_job,
     ("GET", "/v1/backbones"): _is_public,
+    ("GET", "/v1/backbones/{name}"): _is_public,
     ("GET", "/v1/datasets"): _is_public,
     ("GET", "/healthz"): _is_public,
     ("GET", "/readyz"): _is_public,

@@ -72,7 +72,7 @@ def check_start(config: GrowthConfig, net: Backbone, budget: Budget) -> None:
 def path_layers(net: Backbone) -> tuple[LayerRecord, ...]:
     """Return the layers that the path follows: every group of the network, in its order."""
     return tuple(
-        LayerRecord(index=index, name=group.name, kind=group.kind, growable=True)
+        LayerRecord(index=index, name=group.name, kind=group.kind, growable=group.blended is None)
         for index, group in enumerate(net.coupling().groups)
     )
 

@@ -22,7 +22,7 @@ from worker.training.recipes.remember import recall_support, remember_support, r
 from worker.training.recipes.result import Result
 from worker.training.recipes.run import Run
 from worker.training.recipes.source import Started, start_from
-from worker.training.recipes.twin import plain
+from worker.training.recipes.twin import layer_weights, plain
 
 
 def prune(config: PruneConfig, around: Surroundings) -> Result:
@@ -62,18 +62,22 @@ def choose(started: Started, pruning: PruningConfig) -> Chosen:
             not have, or a budget below one filter a group.
     """
     net, order = started.net, cast("Order", pruning.order)
-    norms = filter_norms(net)
+    blended = {group.name: group.blended for group in net.coupling().groups if group.blended}
+    norms = {name: of for name, of in filter_norms(net).items() if name not in blended}
     if pruning.percent is None:
         ranks = rank_together(norms, started.entry, order)
         budget = {"max_macs": pruning.max_macs, "max_params": pruning.max_params}
         return Chosen(filters=by_budget(net, ranks, **budget), entries={})
     percents = pruning.percent
     table = percents if isinstance(percents, Mapping) else dict.fromkeys(norms, percents)
-    weights = {name: weight for name, weight in net.named_parameters() if weight.ndim == 2}
+    weights = {name: weight for name, weight in layer_weights(net).items() if weight.ndim == 2}
     unknown = [name for name in table if name not in norms and name not in weights]
     if unknown:
         known = ", ".join([*norms, *weights])
-        raise ValueError(f"percent must name groups or linear weights, {known}; got {unknown[0]}")
+        why = f", which keeps its width: {blended[unknown[0]]}" if unknown[0] in blended else ""
+        raise ValueError(
+            f"percent must name groups or linear weights, {known}; got {unknown[0]}{why}"
+        )
     filters, entries = {}, {}
     for name, percent in table.items():
         if name in norms:
@@ -93,7 +97,7 @@ def _ranked(started: Started, name: str, norms: Tensor, order: Order) -> Tensor:
 
 
 def _begin(config: PruneConfig, place: Workplace) -> Run:
-    started = start_from(config.source, config.backbone, place.data)
+    started = start_from(config.source, config.backbone, config.stem, place.data)
     net = started.net
     chosen = choose(started, config.pruning)
     place.compute.place(net)

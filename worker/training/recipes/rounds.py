@@ -1,10 +1,11 @@
 """Rounds of growth: train, look at the fill, widen what is full, until nothing asks or may."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
-from slbi.growth.plan import Plan, plan
+from slbi.growth.plan import Plan, Refusal, plan
 from slbi.growth.rule import due, fills
 from slbi.growth.widen import restart, widen
 from slbi.structure.path import GrowthRecord
@@ -92,11 +93,12 @@ def _add_round(run: Run, family: Family) -> Cut:
 def _plan(config: GrowConfig, run: Run, asking: Sequence[str], budget: Budget) -> Plan:
     """Return how the groups that ask for it are widened within the caps."""
     growth, net = config.growth, run.net
-    standard = backbones.standard_widths(config.backbone, net.size)
+    standard = backbones.standard_widths(net.name, net.size, net.stem)
     start = start_widths(growth, net.widths)
-    return plan(
+    kept = {group.name: group.blended for group in net.coupling().groups if group.blended}
+    planned = plan(
         net.widths,
-        asking,
+        [group for group in asking if group not in kept],
         ratio=growth.ratio,
         minimum=growth.minimum,
         multiple=growth.multiple,
@@ -105,6 +107,12 @@ def _plan(config: GrowConfig, run: Run, asking: Sequence[str], budget: Budget) -
         max_params=growth.max_params,
         max_macs=budget.affordable_macs(epochs=run.growth_epochs, spent=run.training_macs),
     )
+    stay = tuple(
+        Refusal(group=group, reason=f"it keeps its width: {kept[group]}")
+        for group in asking
+        if group in kept
+    )
+    return replace(planned, refused=(*planned.refused, *stay))
 
 
 def _records(

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from slbi.nets.backbone import Backbone
+from slbi.nets.sketch import CHANNELS, CLASSES
 from slbi.nets.widths import Widths
 from slbi.structure.order import NEVER
 from worker.training import backbones
@@ -27,8 +28,10 @@ class Started:
     """Group, or weight whose entries enter singly -> epoch of the first entry, -1 for never."""
 
 
-def start_from(source: Source, backbone: str, data: Data) -> Started:
+def start_from(source: Source, backbone: str, stem: str, data: Data) -> Started:
     """Return the network of a source, on the CPU.
+
+    The stem is for files of tensors alone; others tell theirs.
 
     The entry order is that of its own description, and beside it that of the run's file: of single
     weights, and of groups that the description leaves out. A group whose weights entered singly
@@ -44,7 +47,7 @@ def start_from(source: Source, backbone: str, data: Data) -> Started:
             raise CheckpointError(f"the source must be a {backbone}, it is a {net.name}")
         entry = {group: torch.tensor(epochs) for group, epochs in description.entry.items()}
     else:
-        net, entry = _bare(source.checkpoint, backbone, data.size), {}
+        net, entry = _bare(source.checkpoint, backbone, stem, data.size), {}
     classes = len(data.train.classes)
     ours = (data.channels, data.size, classes)
     theirs = (net.in_channels, net.size, net.classes)
@@ -97,7 +100,7 @@ def _first_weights(net: Backbone, entry: Mapping[str, Tensor]) -> dict[str, Tens
     return found
 
 
-def _bare(path: Path, backbone: str, size: int) -> Backbone:
+def _bare(path: Path, backbone: str, stem: str, size: int) -> Backbone:
     """Return the network whose tensors a file holds, its widths read off their shapes."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -105,26 +108,49 @@ def _bare(path: Path, backbone: str, size: int) -> Backbone:
         tensors = load_file(path)
     except SafetensorError as error:
         raise CheckpointError(f"{path.name} must be a safetensors file: {error}") from error
-    like = backbones.build(backbone, in_channels=1, size=size, classes=2, device="meta")
-    widths = {}
-    for group in like.coupling().groups:
-        name = group.tensors("producer")[0]
-        if not shapes.get(name):
-            raise CheckpointError(f"a {backbone} must hold a tensor {name!r}, the file does not")
-        widths[group.name] = shapes[name][0]
-    first, last = like.sketch()[0].name, like.sketch()[-1].name
+    like = backbones.build(backbone, in_channels=1, size=size, classes=2, stem=stem, device="meta")
+    widths = _widths(like, shapes)
+    layers = like.outline().layers
+    first = next(layer.name for layer in layers if CHANNELS in dict(layer.reads.terms))
+    last = next(layer.name for layer in layers if CLASSES in dict(layer.makes.terms))
     for name in (f"{first}.weight", f"{last}.weight"):
         if len(shapes.get(name, ())) < 2:
             raise CheckpointError(f"a {backbone} must hold a tensor {name!r}, the file does not")
     net = backbones.build(
         backbone,
-        Widths(widths),
+        widths,
         in_channels=shapes[f"{first}.weight"][1],
         size=size,
         classes=shapes[f"{last}.weight"][0],
+        stem=stem,
     )
     try:
         net.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointError(f"the file must hold the tensors of a {backbone}: {error}") from error
     return net
+
+
+def _widths(like: Backbone, shapes: Mapping[str, tuple[int, ...]]) -> Widths:
+    """Return the widths of a network of which the shapes of its tensors are known.
+
+    Raises:
+        CheckpointError: a tensor that makes filters is missing, or is of no network of this kind.
+    """
+    axes = like.coupling().by_axis()
+    widths = {}
+    for group in like.coupling().groups:
+        makers = [tie for tie in group.ties if tie.role == "producer"]
+        # Where a tensor makes the filters of several groups, its length does not tell them apart.
+        tie = next((t for t in makers if len(axes[t.tensor, t.axis]) == 1), makers[0])
+        length = shapes.get(tie.tensor, ())[tie.axis : tie.axis + 1]
+        if not length:
+            raise CheckpointError(
+                f"a {like.name} must hold a tensor {tie.tensor!r}, the file does not"
+            )
+        standard = like.get_parameter(tie.tensor).shape[tie.axis]
+        width, left = divmod(length[0] - standard + like.widths[group.name] * tie.block, tie.block)
+        if left or width < 1:
+            raise CheckpointError(f"{tie.tensor!r} of a {like.name} cannot have {length[0]} rows")
+        widths[group.name] = width
+    return Widths(widths)

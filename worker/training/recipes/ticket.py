@@ -74,9 +74,7 @@ def ticket(config: TicketConfig, around: Surroundings) -> Result:
 
 
 def _begin(config: TicketConfig, place: Workplace) -> Run:
-    net = fresh(
-        config.backbone, config.widths, place.data, place.compute, generator(place.seed, "weights")
-    )
+    net = fresh(config, place.data, place.compute, generator(place.seed, "weights"))
     arms = (1 + len(set(config.rivals))) * (1 + (config.transfer_to is not None))
     run = place.run(
         net,
@@ -201,13 +199,7 @@ def _start(config: TicketConfig, run: Run, arm: Arm) -> None:
     run.tally = Tally(run.compute.device)
     run.batches = batches_of(run.data, config.optim.batch, config.compute.seed, run.team)
     purpose: Purpose = "rival" if arm == "random" else "transfer"
-    run.net = fresh(
-        config.backbone,
-        config.widths,
-        run.data,
-        run.compute,
-        generator(config.compute.seed, purpose),
-    )
+    run.net = fresh(config, run.data, run.compute, generator(config.compute.seed, purpose))
     if arm != "random":
         own = run.net.state_dict()
         early = remembered(run, "early")

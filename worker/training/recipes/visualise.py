@@ -110,7 +110,7 @@ def _sitter(config: VisualiseConfig, around: Surroundings, compute: Compute) -> 
         accuracy = about.metrics["validation_accuracy"]
     else:
         place = workplace(around, data=config.data, compute=config.compute, batch=2, begun=0.0)
-        net = start_from(source, config.backbone, place.data).net
+        net = start_from(source, config.backbone, config.stem, place.data).net
         normalisation = place.data.normalisation
     compute.place(net)
     path = source.path or PathList()
