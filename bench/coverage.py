@@ -32,13 +32,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from slbi.growth.narrow import narrow, start_widths
-from slbi.growth.widen_module import widen_module
+from slbi.growth.widen import widen
 from slbi.nets.graph.find import Found, find
 from slbi.nets.graph.resize import rebuilt, resized
 from slbi.nets.widths import Widths
 from slbi.optim.optimizer import SLBI
+from slbi.pruning.mask import masked
 from slbi.pruning.recalibrate import recalibrate
-from slbi.pruning.slice_module import masked_module, slice_module
+from slbi.pruning.slice import slice_filters
 
 SIDES = (64, 128, 224, 299)
 """Sides of an image, px, small to large; a network is tried at the first that it takes."""
@@ -108,7 +109,8 @@ def _row(name: str, seed: int) -> Row:
 def _try(row: Row, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     standard, whole, side, seconds = _found(row.name)
-    net, found = narrow(standard, whole, start_widths(whole, ratio=1 / 8, minimum=2))
+    found = whole.resized(start_widths(whole, ratio=1 / 8, minimum=2))
+    net = narrow(standard, found.widths, found=whole)
     net = _materialised(net, generator)
     # A BatchNorm of one pixel cannot be trained on one image.
     count = 2 if any(isinstance(module, nn.BatchNorm2d) for module in net.modules()) else 1
@@ -141,12 +143,13 @@ def _try(row: Row, seed: int) -> None:
 
     added = {name: max(1, math.ceil(found.widths[name] / 4)) for name in growing}
     wider = Widths({name: width + added.get(name, 0) for name, width in found.widths.items()})
-    net, optimizer, found = widen_module(net, optimizer, found, wider, generator=generator)
+    net, optimizer = widen(net, optimizer, wider, found=found, generator=generator)
+    found = found.resized(wider)
     _judge(row, "widened", _change(_logits(net, images), before), tolerance)
 
     keep = {name: _random_mask(found.widths[name], generator) for name in growing}
-    silent = _logits(masked_module(net, found, keep, silent=True), images)
-    sliced = slice_module(net, optimizer, found, keep)
+    silent = _logits(masked(net, keep, found=found, silent=True), images)
+    sliced = slice_filters(net, optimizer, keep, found=found)
     net, optimizer, found = sliced.net, sliced.optimizer, sliced.found
     logits = _logits(net, images)
     _judge(row, "sliced", _change(logits, silent), tolerance)

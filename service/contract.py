@@ -1,7 +1,9 @@
 """What the service, its workers and its clients agree on: a job's states, events, task names."""
 
 import uuid
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Literal
 
 WAKE_TASK = "slbi.wake"
@@ -19,8 +21,19 @@ LOCAL_OWNER = uuid.UUID(int=0)
 ModelKind = Literal["grown", "trained", "pruned", "masked", "tuned", "ticket", "random", "dense"]
 """How a member of the family came about. Source: worker/training/recorder.py."""
 
-JobKind = Literal["grow", "train", "weights", "ticket", "prune", "visualise"]
+JobKind = Literal["grow", "train", "weights", "ticket", "prune", "visualise", "export"]
 """What can be asked for. Source: service/spec/jobs.py has a spec of each."""
+
+ExportFormat = Literal["onnx", "pt2", "torch", "card"]
+"""What a model can be downloaded as once it is exported, beside its own safetensors file."""
+
+CheckpointFormat = Literal["safetensors", ExportFormat]
+"""What a model can be downloaded as."""
+
+EXPORT_FILES: Mapping[ExportFormat, str] = MappingProxyType(
+    {"onnx": "model.onnx", "pt2": "model.pt2", "torch": "model.zip", "card": "card.md"}
+)
+"""Such a format -> title of its file. Source: worker/training/export."""
 
 LARGEST = 2**63 - 1
 """Largest whole number that the databases store."""

@@ -1,7 +1,8 @@
 """What a client may read when something is refused: one class a situation, each with its status."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,11 +24,14 @@ class ServiceError(Exception):
     Args:
         detail: What must hold, and what came.
         errors: The single fields, if there are any.
+        headers: Of the answer.
+        request: What to send instead, or before: method, path and body.
     """
 
     detail: str
     errors: Sequence[FieldError] = field(default=())
     headers: dict[str, str] = field(default_factory=dict)
+    request: Mapping[str, Any] | None = None
 
     status = 500
     code = "internal"
@@ -75,6 +79,13 @@ class NotFoundError(ServiceError):
     status = 404
     code = "not_found"
     title = "Not found"
+
+
+class NotExportedError(NotFoundError):
+    """There is the model, and no file of it in this format yet."""
+
+    code = "not_exported"
+    title = "Not exported yet"
 
 
 class ConflictError(ServiceError):

@@ -21,6 +21,12 @@ from torch.nn.functional import (
     silu,
 )
 
+from slbi.growth.widen import widen
+from slbi.nets.counted import CountedLayerNorm
+from slbi.nets.graph.find import Found
+from slbi.nets.transfer import OptimizerT
+from slbi.nets.widths import Widths
+
 SHAPE = (3, 8, 8)
 
 
@@ -218,6 +224,14 @@ class Hidden(Net):
         return made
 
 
+class Counted(Hidden):
+    """The same block where the norm counts its filters, so that the stream grows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer_norm = CountedLayerNorm(6)
+
+
 class Shared(Net):
     """One layer, used twice."""
 
@@ -305,6 +319,7 @@ CASES = {
     "dealt": Case(Dealt, {"stem": 6, "left": 4, "last": 8}),
     "grouped": Case(Grouped, {"stem": 6, "layer": 4}),
     "hidden": Case(Hidden, {"stem": 6, "up": 10}, blended=("stem",)),
+    "counted": Case(Counted, {"stem": 6, "up": 10}),
     "shared": Case(Shared, {"stem": 6}),
     "headed": Case(Headed, {"stem": 6, "layer": 4, "aside": 3}),
     "padded": Case(Padded, {"stem": 6}),
@@ -336,3 +351,11 @@ def logits(net: nn.Module, x: Tensor) -> list[Tensor]:
     """Return what a network says, all heads."""
     said = net(x)
     return [said] if isinstance(said, Tensor) else [part for part in said if part is not None]
+
+
+def widened(
+    net: nn.Module, optimizer: OptimizerT, found: Found, widths: Widths, *, seed: int = 0
+) -> tuple[nn.Module, OptimizerT, Found]:
+    """Return the wider pair and what is found of it."""
+    generator = torch.Generator().manual_seed(seed)
+    return *widen(net, optimizer, widths, found=found, generator=generator), found.resized(widths)

@@ -15,7 +15,7 @@ from service.api.jobs import matches
 from service.api.problems import documented
 from service.api.questions import CheckpointQuery, ModelsQuery
 from service.errors import RangeNotSatisfiableError
-from service.jobs.results import artifact, artifacts, best, family, file_of
+from service.jobs.results import artifact, artifacts, best, export_of, family, file_of
 from service.settings import Settings
 from service.store.tables import Artifact
 
@@ -23,7 +23,13 @@ router = APIRouter(prefix="/v1", tags=["results"])
 
 _ONE_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII)
 _BYTES = "application/octet-stream"
-_TYPES: Mapping[str, str] = {"png": "image/png", "json": "application/json", "csv": "text/csv"}
+_TYPES: Mapping[str, str] = {
+    "png": "image/png",
+    "json": "application/json",
+    "csv": "text/csv",
+    "md": "text/markdown",
+    "zip": "application/zip",
+}
 """Format -> its media type; of any other it is `_BYTES`."""
 
 _FILE: dict[int | str, dict[str, Any]] = {
@@ -67,9 +73,11 @@ def get_checkpoint(
 ) -> Response:
     """Download the most accurate model that fits."""
     member = best(here.database, owner, job_id, query.budget)
-    model = member.model
-    name = f"{model.kind}-{model.macs}-macs.{member.artifact.format}"
-    return _file(request, member.artifact, here.settings, name, if_none_match)
+    model, record = member.model, member.artifact
+    if query.format != "safetensors":
+        record = export_of(here.database, owner, member, query.format)
+    name = f"{model.kind}-{model.macs}-macs.{record.format}"
+    return _file(request, record, here.settings, name, if_none_match)
 
 
 @router.get("/jobs/{job_id}/artifacts", responses=documented(400, 401, 403, 404, 422, 503))

@@ -61,6 +61,9 @@ class Problem(BaseModel):
     code: str = Field(description="Stable word for programs.")
     errors: list[ProblemField]
     request_id: str
+    request: dict[str, Any] | None = Field(
+        None, description="The request that makes what is missing: method, path, body."
+    )
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -93,6 +96,8 @@ def problem(
         ],
         "request_id": request_id,
     }
+    if error.request is not None:
+        body["request"] = dict(error.request)
     # ASCII only: what came may hold halves of surrogate pairs, which UTF-8 cannot.
     return Response(json.dumps(body), status, error.headers, "application/problem+json")
 

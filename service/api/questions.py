@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.contract import LARGEST, JobKind, JobState, ModelKind
+from service.contract import LARGEST, CheckpointFormat, JobKind, JobState, ModelKind
 from service.jobs.results import Budget
 
 _Count = Annotated[int, Field(ge=0, le=LARGEST)]
@@ -100,4 +100,8 @@ class ModelsQuery(BudgetQuery):
 class CheckpointQuery(BudgetQuery):
     """Which model, and in which form."""
 
-    format: Literal["safetensors"] = "safetensors"
+    format: CheckpointFormat = Field(
+        "safetensors",
+        description="torch is an archive that torch alone loads. All but safetensors is made by a"
+        " job of kind export.",
+    )

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from service.cli.exporting import ending, fetch
 from service.cli.options import AsJson, JobId, MaxMacs, MaxParams, MinAccuracy, Server, connect
 from service.cli.output import MISSING, console, count, print_json, print_table, share, widths
-from service.contract import ModelKind
+from service.contract import CheckpointFormat, ModelKind
 from service.tensors import DESCRIPTION, METADATA, read_header
 
 
@@ -48,35 +49,43 @@ def pull(
     min_accuracy: MinAccuracy = None,
     kind: Annotated[ModelKind | None, typer.Option(help="Only models of this kind.")] = None,
     format_: Annotated[
-        Literal["safetensors"], typer.Option("--format", help="Of the file.")
+        CheckpointFormat,
+        typer.Option("--format", help="Of the file; all but safetensors are made if need be."),
     ] = "safetensors",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file; JOB.safetensors by default.")
+        Path | None, typer.Option("--output", "-o", help="The file; JOB.FORMAT by default.")
     ] = None,
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
-    """Download the most accurate model that fits, and write its description beside it as JSON."""
-    target = output or Path(f"{job_id}.{format_}")
-    beside = target.with_suffix(".json")
-    if beside == target:
-        raise ValueError(f"the description goes to {beside}, --output must be another file")
+    """Download the most accurate model that fits, and what describes it beside it.
+
+    That is JSON beside a safetensors file, and the card beside any other format. A format in which
+    the model was not exported yet is made first.
+    """
+    target = output or Path(f"{job_id}{ending(format_)}")
+    beside = target.with_suffix(".json" if format_ == "safetensors" else ending("card"))
+    if beside == target and format_ != "card":
+        raise ValueError(f"what describes it goes to {beside}, --output must be another file")
+    bounds = {
+        "max_macs": max_macs,
+        "max_params": max_params,
+        "min_accuracy": min_accuracy,
+        "kind": kind,
+    }
     with connect(server) as client:
-        client.download(
-            job_id,
-            target,
-            max_macs=max_macs,
-            max_params=max_params,
-            min_accuracy=min_accuracy,
-            kind=kind,
-            format=format_,
-        )
-    description = describe(target)
-    beside.write_text(json.dumps(description, indent=2) + "\n")
+        fetch(client, job_id, target, format_, bounds, quiet=as_json)
+        if format_ not in {"safetensors", "card"}:
+            fetch(client, job_id, beside, "card", bounds, quiet=as_json)
+    description = None
+    if format_ == "safetensors":
+        description = describe(target)
+        beside.write_text(json.dumps(description, indent=2) + "\n")
     if as_json:
-        print_json({"file": str(target), "description": description})
-    else:
-        console().print(f"{target}  {count(target.stat().st_size)}B", markup=False)
+        print_json({"file": str(target), "beside": str(beside), "description": description})
+        return
+    console().print(f"{target}  {count(target.stat().st_size)}B", markup=False)
+    if beside != target:
         console().print(f"{beside}  its description", markup=False)
 
 

@@ -7,13 +7,13 @@ from typing import Any
 from service.cli.output import MISSING, console, count, print_table, share
 
 _ACCURACY = "accuracy"
-_LAYERS, _ARMS = "layers", "arms"
-_TABLES = (_ARMS, _LAYERS)
+_LAYERS, _ARMS, _EXPORTS = "layers", "arms", "exports"
+_TABLES = (_ARMS, _LAYERS, _EXPORTS)
 _COUNTS = ("params", "macs")
 
 
 def print_findings(findings: Mapping[str, Any]) -> None:
-    """Print a line a finding, then the tables: the arms of a ticket, the kept shares of layers."""
+    """Print a line a finding, then the tables: a ticket's arms, exports, kept shares of layers."""
     screen = console()
     lines = dict(_lines(findings))
     width = max((len(label) for label in lines), default=0)
@@ -33,6 +33,21 @@ def print_findings(findings: Mapping[str, Any]) -> None:
                 for row in arms
             ],
             right=["validation", "MACs", "params"],
+        )
+    if exports := findings.get(_EXPORTS):
+        print_table(
+            ["file", "format", "bytes", "differs by", "run by"],
+            [
+                [
+                    str(row["title"]),
+                    str(row["format"]),
+                    count(row["bytes"]),
+                    MISSING if row["difference"] is None else f"{row['difference']:.1e}",
+                    row["checked_by"] or MISSING,
+                ]
+                for row in exports
+            ],
+            right=["bytes", "differs by"],
         )
     if layers := findings.get(_LAYERS):
         print_table(

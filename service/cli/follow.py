@@ -35,12 +35,13 @@ _SENTENCES: Mapping[str, str] = {
 
 _WANTS_ROOM = "it goes on when there is room on the disk, or with"
 
-_PICTURES = "visualise"
+_COUNTED: Mapping[str, str] = {"visualise": "picture", "export": "file"}
+"""What is counted in a phase in which nothing is trained."""
 _TOLD: Mapping[str, str] = {
     "prune": "tune",
     "random": "rival: random",
     "dense": "rival: dense",
-    _PICTURES: "draw",
+    "visualise": "draw",
 }
 """What people are told of a phase that its name would not say. Source: slbi/structure/path.py."""
 
@@ -168,8 +169,8 @@ def _restored(data: Mapping[str, Any]) -> str:
 
 
 def _standing(data: Mapping[str, Any]) -> str:
-    if data["phase"] == _PICTURES:  # of which none has an accuracy
-        done = f"picture {data['epoch']}/{data['epochs']}"
+    if counted := _COUNTED.get(data["phase"]):  # of which none has an accuracy
+        done = f"{counted} {data['epoch']}/{data['epochs']}"
         return f"{done}  left {duration(data['eta_seconds'])}"
     return "  ".join(
         (

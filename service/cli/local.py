@@ -18,7 +18,10 @@ _Dataset = Annotated[
 ]
 _Backbone = Annotated[str, typer.Argument(help="lenet5, vgg11, resnet20, ...")]
 _Checkpoint = Annotated[
-    Path, typer.Argument(help="A safetensors file of a network.", exists=True, dir_okay=False)
+    Path,
+    typer.Argument(
+        help="A network: a safetensors file, or torchvision's .pth.", exists=True, dir_okay=False
+    ),
 ]
 _OwnDataset = Annotated[
     str | None, typer.Argument(help="Whose images; that which the checkpoint names.")
@@ -97,6 +100,14 @@ def ticket(
     dataset: _Dataset,
     backbone: _Backbone,
     *,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            help="Search in this network, a safetensors file or torchvision's .pth.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     settings: _Settings = None,
     data_dir: _DataDirs = None,
     output: _Output = Path("ticket"),
@@ -104,7 +115,8 @@ def ticket(
 ) -> None:
     """Find a winning ticket and compare it here and now, e.g. `slbi ticket digits vgg11`."""
     spec = spec_of({"dataset": dataset, "backbone": backbone}, None, settings or [])
-    _run("ticket", spec, data_dir, output, as_json=as_json)
+    start = None if source is None else _Start(checkpoint=source)
+    _run("ticket", spec, data_dir, output, as_json=as_json, start=start)
 
 
 def prune(
@@ -149,6 +161,30 @@ def visualise(
         named["pictures"] = {"layers": [name.strip() for name in layers.split(",")]}
     spec = spec_of(named, None, settings or [])
     _run("visualise", spec, data_dir, output, as_json=as_json, start=_Start(checkpoint=checkpoint))
+
+
+def export(
+    checkpoint: _Checkpoint,
+    dataset: _OwnDataset = None,
+    *,
+    backbone: _OwnBackbone = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format", help="onnx, pt2, torch or card; may be repeated. Every one by default."
+        ),
+    ] = None,
+    settings: _Settings = None,
+    data_dir: _DataDirs = None,
+    output: _Output = Path("exported"),
+    as_json: _AsJson = False,
+) -> None:
+    """Write a network as ONNX, torch.export and plain data, checked, and a card of it."""
+    named: dict[str, Any] = {"dataset": dataset, "backbone": backbone}
+    if formats:
+        named["export"] = {"formats": formats}
+    spec = spec_of(named, None, settings or [])
+    _run("export", spec, data_dir, output, as_json=as_json, start=_Start(checkpoint=checkpoint))
 
 
 def _run(

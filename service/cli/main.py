@@ -61,6 +61,7 @@ def command() -> typer.Typer:
     app.command(rich_help_panel=run)(sweeping.sweep)
     for kind in (
         local.grow, local.train, local.weights, local.ticket, local.prune, local.visualise,
+        local.export,
     ):  # fmt: skip
         app.command(rich_help_panel=here)(kind)
     return app

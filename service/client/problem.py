@@ -1,6 +1,6 @@
 """What went wrong with a call, as the caller sees it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,8 @@ class Problem(ClientError):  # noqa: N818 - the name that RFC 9457 gives it
     request_id: str | None = None
     retry_after: str | None = None
     """The header of this name: seconds, or a date."""
+    request: Mapping[str, Any] | None = None
+    """What makes what is missing: method, path and body."""
 
     def __str__(self) -> str:
         lines = [self.detail or self.title]
@@ -69,4 +71,5 @@ def problem_of(response: httpx.Response) -> Problem:
         ),
         request_id=body.get("request_id") or response.headers.get("X-Request-Id"),
         retry_after=response.headers.get("Retry-After"),
+        request=body.get("request"),
     )

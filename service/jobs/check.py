@@ -9,6 +9,7 @@ from service.catalogue import Backbone, Catalogue, Stem
 from service.datasets import FoundDataset, find_dataset
 from service.errors import FieldError, InvalidRequestError
 from service.estimate import Cost, cost
+from service.jobs.groups import widths_of_growth, wrong_policies
 from service.jobs.refusals import (
     given,
     wrong_backbone,
@@ -21,19 +22,24 @@ from service.jobs.refusals import (
     wrong_training,
     wrong_transfer,
 )
-from service.jobs.source_refusals import wrong_pictures, wrong_pruning, wrong_widths
+from service.jobs.source_refusals import (
+    wrong_pictures,
+    wrong_pruning,
+    wrong_ticket,
+    wrong_widths,
+)
 from service.jobs.sources import FoundSource
 from service.spec.jobs import (
     FromSource,
     GrowSpec,
     JobSpec,
-    PruneSpec,
     TicketSpec,
     TrainSpec,
-    VisualiseSpec,
     WeightsSpec,
+    source_asked,
 )
-from service.spec.sections import SourceSpec, Strict
+from service.spec.sections import SourceSpec
+from service.spec.strict import Strict
 
 Section = TypeVar("Section", bound=Strict)
 
@@ -87,9 +93,10 @@ def check(
         InvalidRequestError: it cannot be run here; every reason is named.
     """
     found = None
-    if isinstance(spec, FromSource):
-        found = find(spec.source)
-        spec = _started(spec, found)
+    source = source_asked(spec)
+    if source is not None and isinstance(spec, FromSource | TicketSpec):
+        found = find(source)
+        spec = spec.model_copy(update=_told(spec, found))
     name, network = named(spec)
     dataset = find_dataset(name, catalogue, directories)
     backbone = catalogue.backbones.get(network)
@@ -107,10 +114,12 @@ def check(
         *wrong_transfer(completed, dataset, catalogue, directories),
         *wrong_stem(completed, backbone),
         *wrong_groups(completed, backbone),
+        *wrong_policies(completed, backbone),
         *wrong_training(completed),
         *wrong_widths(found, backbone),
         *wrong_pruning(completed, found, backbone),
         *wrong_pictures(completed, found, backbone),
+        *wrong_ticket(completed, found),
     ]
     if errors:
         raise _refused(errors)
@@ -141,8 +150,8 @@ def named(spec: JobSpec) -> tuple[str, str]:
     return given("dataset", spec.dataset), given("backbone", spec.backbone)
 
 
-def _started(spec: PruneSpec | VisualiseSpec, found: FoundSource) -> PruneSpec | VisualiseSpec:
-    """Return the spec with what its source tells: model, data set, backbone, images held out.
+def _told(spec: FromSource | TicketSpec, found: FoundSource) -> dict[str, object]:
+    """Return what a source tells of what was left open: model, data, network, images held out.
 
     Images of another size the network does not take; and a network must not be judged, nor a model
     be chosen, by images that it has learnt from.
@@ -154,8 +163,8 @@ def _started(spec: PruneSpec | VisualiseSpec, found: FoundSource) -> PruneSpec |
     if found.backbone is not None and spec.backbone not in {None, found.backbone}:
         message = f"backbone must be that of the source, {found.backbone}, got {spec.backbone!r}"
         errors.append(FieldError(pointer="/backbone", code="other_backbone", message=message))
-    stem = spec.stem or found.stem or "auto"
-    if found.stem is not None and spec.stem not in {None, found.stem}:
+    stem = found.stem or spec.stem or "auto"
+    if stem != "auto" and spec.stem not in {None, "auto", stem}:
         message = f"stem must be that of the source, {found.stem}, got {spec.stem!r}"
         errors.append(FieldError(pointer="/stem", code="other_stem", message=message))
     told = {"dataset": spec.dataset or found.dataset, "backbone": spec.backbone or found.backbone}
@@ -165,14 +174,13 @@ def _started(spec: PruneSpec | VisualiseSpec, found: FoundSource) -> PruneSpec |
             errors.append(FieldError(pointer=f"/{name}", code="missing", message=message))
     if errors:
         raise _refused(errors)
-    update = {
+    return {
         **told,
         "stem": stem,
         "source": found.source,
         "data": _left_out(spec.data, image_size=found.image_size, validation=found.validation),
         "compute": _left_out(spec.compute, seed=found.seed),
     }
-    return spec.model_copy(update=update)
 
 
 def _left_out(section: Section, **told: object) -> Section:
@@ -188,18 +196,8 @@ def _widths(
     """Return the filters of every group, at first and at most."""
     standard = backbone.standard_widths
     if isinstance(spec, GrowSpec):
-        start = spec.growth.start
-        number = start if isinstance(start, Mapping) else given("growth.start", start)
-        first = _table(number, standard)
-        cap = spec.growth.max_width
-        most = {
-            group: first[group]
-            if group in backbone.fixed
-            else max(first[group], width if cap is None else cap)
-            for group, width in standard.items()
-        }
-        return first, most
-    if isinstance(spec, TrainSpec | WeightsSpec | TicketSpec):
+        return widths_of_growth(spec.growth, standard)
+    if found is None and isinstance(spec, TrainSpec | WeightsSpec | TicketSpec):
         widths: int | Mapping[str, int] | None = spec.widths
         fixed = standard if widths is None else _table(widths, standard)
         return fixed, fixed

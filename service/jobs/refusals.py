@@ -10,9 +10,10 @@ from service.errors import FieldError
 from service.spec.jobs import (
     GrowSpec,
     JobSpec,
+    PruneSpec,
+    Still,
     TicketSpec,
     TrainSpec,
-    VisualiseSpec,
     WeightsSpec,
 )
 
@@ -116,16 +117,20 @@ def _tables(spec: JobSpec) -> Iterator[tuple[str, Mapping[str, object], bool]]:
     """Yield every table of groups: where it stands, and whether it must name them all."""
     if isinstance(spec, GrowSpec):
         if isinstance(spec.growth.start, Mapping):
-            yield "/growth/start", spec.growth.start, True
+            yield "/growth/start", spec.growth.start, False  # a stage may have what is missing
         if isinstance(spec.growth.threshold, Mapping):
             yield "/growth/threshold", spec.growth.threshold, False
+        if isinstance(spec.growth.min_width, Mapping):
+            yield "/growth/min_width", spec.growth.min_width, False
+    if isinstance(spec, PruneSpec) and isinstance(spec.pruning.min_width, Mapping):
+        yield "/pruning/min_width", spec.pruning.min_width, False
     if isinstance(spec, TrainSpec | WeightsSpec | TicketSpec) and isinstance(spec.widths, Mapping):
         yield "/widths", spec.widths, True
 
 
 def wrong_optimizer(spec: JobSpec) -> Iterator[FieldError]:
     """Yield what does not go together in the optimizer."""
-    if isinstance(spec, VisualiseSpec):
+    if isinstance(spec, Still):
         return
     if spec.optim.nesterov and spec.optim.momentum == 0:
         message = "nesterov needs a momentum above 0, got 0"
@@ -134,7 +139,7 @@ def wrong_optimizer(spec: JobSpec) -> Iterator[FieldError]:
 
 def wrong_compute(spec: JobSpec) -> Iterator[FieldError]:
     """Yield what a run that trains nothing cannot have."""
-    if isinstance(spec, VisualiseSpec) and spec.compute.processes != 1:
+    if isinstance(spec, Still) and spec.compute.processes != 1:
         message = (
             "compute.processes must be 1 for a job that trains nothing, "
             f"got {spec.compute.processes}"

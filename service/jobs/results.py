@@ -1,16 +1,17 @@
 """What a job brought: its path, its family, the model that fits a budget, the files."""
 
+import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from service.contract import ModelKind
-from service.errors import GoneError, NotFoundError
+from service.contract import EXPORT_FILES, ExportFormat, ModelKind
+from service.errors import GoneError, NotExportedError, NotFoundError
 from service.jobs.follow import missing
 from service.store.database import Database
-from service.store.family import Member, artifacts_of, family_of, find_artifact
+from service.store.family import Member, artifacts_of, family_of, find_artifact, find_export
 from service.store.jobs import find_job
 from service.store.path import StoredPath, read_path
 from service.store.tables import Artifact
@@ -131,6 +132,27 @@ def best_of(members: Sequence[Member], budget: Budget) -> Member:
         nearest = min(own, key=lambda member: (not _of_kind(member, budget), budget.excess(member)))
         raise NotFoundError(f"No model fits {budget}; the nearest is {_described(nearest)}.")
     return max(fitting, key=lambda each: (each.model.validation_accuracy, -each.model.macs))
+
+
+def export_of(database: Database, owner: uuid.UUID, member: Member, form: ExportFormat) -> Artifact:
+    """Return the record of a model's file in another format, of its latest export.
+
+    Raises:
+        NotExportedError: there is none; it says which request makes it.
+    """
+    model = member.model
+    with database.reading() as session:
+        found = find_export(session, owner, model, EXPORT_FILES[form], datetime.now(UTC))
+        session.expunge_all()
+    if found is not None:
+        return found
+    source = {"job": str(model.job_id), "model": str(model.id)}
+    body = {"kind": "export", "source": source, "export": {"formats": [form]}}
+    raise NotExportedError(
+        f"Model {model.id} must have been exported as {form}, it has not. "
+        f"POST /v1/jobs with {json.dumps(body)} makes it.",
+        request={"method": "POST", "path": "/v1/jobs", "body": body},
+    )
 
 
 def artifacts(database: Database, owner: uuid.UUID, job_id: uuid.UUID) -> Sequence[Artifact]:

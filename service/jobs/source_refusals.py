@@ -6,7 +6,7 @@ from service.catalogue import Backbone
 from service.errors import FieldError
 from service.jobs.refusals import escaped, given
 from service.jobs.sources import FoundSource
-from service.spec.jobs import JobSpec, PruneSpec, VisualiseSpec
+from service.spec.jobs import JobSpec, PruneSpec, TicketSpec, VisualiseSpec
 
 _OF_THE_PATH = ("kept", "support", "order")
 """Pictures that need the path of the run that made the network. Source: docs/pictures.md."""
@@ -58,6 +58,24 @@ def wrong_pruning(
                 f"enter singly, as {name!r} here, got {order!r}"
             )
             yield FieldError(pointer="/pruning/order", code="needs_order", message=message)
+
+
+def wrong_ticket(spec: JobSpec, found: FoundSource | None) -> Iterator[FieldError]:
+    """Yield why a ticket cannot be searched for in the network, or start as it is to."""
+    if not isinstance(spec, TicketSpec):
+        return
+    if found is not None and spec.widths is not None:
+        message = "widths must be left out: they are those of the source"
+        yield FieldError(pointer="/widths", code="of_the_source", message=message)
+    if found is None and spec.start is not None:
+        message = f"start needs a source, got {spec.start!r} without one"
+        yield FieldError(pointer="/start", code="needs_source", message=message)
+    if spec.start == "initial" and spec.mask.rewind:
+        message = (
+            "mask.rewind must be 0 where the ticket starts from initial weights, "
+            f"got {spec.mask.rewind}"
+        )
+        yield FieldError(pointer="/mask/rewind", code="no_such_epoch", message=message)
 
 
 def wrong_pictures(

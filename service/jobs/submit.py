@@ -22,14 +22,14 @@ from service.jobs.refusals import given
 from service.jobs.sources import find_source, hold_source
 from service.queue import Queue
 from service.spec.jobs import (
-    FromSource,
     GrowSpec,
     JobSpec,
     PruneSpec,
+    Still,
     TicketSpec,
     TrainSpec,
-    VisualiseSpec,
     WeightsSpec,
+    source_asked,
 )
 from service.store.database import Database
 from service.store.ids import new_id
@@ -185,7 +185,7 @@ def _replayed(database: Database, owner: uuid.UUID, key: str, asked: str) -> Sub
 
 def _job(owner: uuid.UUID, spec: JobSpec) -> Job:
     now = datetime.now(UTC)
-    source = spec.source if isinstance(spec, FromSource) else None
+    source = source_asked(spec)
     return Job(
         id=new_id(),
         owner=owner,
@@ -216,7 +216,7 @@ def _size(checked: CheckedSpec, widths: Mapping[str, int] | None) -> NetworkSize
     if cost is None:
         return NetworkSize(widths=widths, params=None, macs=None, memory_bytes=None)
     spec = checked.spec
-    batch = 1 if isinstance(spec, VisualiseSpec) else given("optim.batch", spec.optim.batch)
+    batch = 1 if isinstance(spec, Still) else given("optim.batch", spec.optim.batch)
     memory = cost.memory_bytes(batch)
     return NetworkSize(widths=widths, params=cost.params, macs=cost.macs, memory_bytes=memory)
 

@@ -5,21 +5,22 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter
 
+from service.spec.by_group import Width
 from service.spec.sections import (
     ComputeSpec,
     DataSpec,
+    FormatsSpec,
     GrowthSpec,
     MaskSpec,
     OptimSpec,
     PicturesSpec,
     PruningSpec,
     SourceSpec,
-    Strict,
     TrainingSpec,
     TuneSpec,
     TwinSpec,
-    Width,
 )
+from service.spec.strict import Strict
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
@@ -130,6 +131,13 @@ class TicketSpec(Fresh):
         Name | None,
         Field(description="A second data set of the same image shape, to retrain on as well."),
     ] = None
+    source: Annotated[
+        SourceSpec | None, Field(description="A network to search in, instead of initial weights.")
+    ] = None
+    start: Annotated[
+        Literal["source", "initial"] | None,
+        Field(description="To which weights a rewind of 0 goes back; null: those of the source."),
+    ] = None
 
 
 class FromSource(AnyJob):
@@ -156,15 +164,26 @@ class PruneSpec(FromSource):
     finetune: TrainingSpec = TrainingSpec()
 
 
-class VisualiseSpec(FromSource):
+class Still(FromSource):
+    """A job that trains nothing."""
+
+
+class VisualiseSpec(Still):
     """Make pictures of a finished network and of how it came about."""
 
     kind: Literal["visualise"]
     pictures: PicturesSpec = PicturesSpec()
 
 
+class ExportSpec(Still):
+    """Hand a finished network over in the formats that other programs read."""
+
+    kind: Literal["export"]
+    export: FormatsSpec = FormatsSpec()
+
+
 KINDS: tuple[type[AnyJob], ...] = (
-    GrowSpec, TrainSpec, WeightsSpec, TicketSpec, PruneSpec, VisualiseSpec,
+    GrowSpec, TrainSpec, WeightsSpec, TicketSpec, PruneSpec, VisualiseSpec, ExportSpec,
 )  # fmt: skip
 KIND_NAMES = tuple(kind.model_fields["kind"].annotation.__args__[0] for kind in KINDS)  # type: ignore[union-attr]  # each is a Literal of one
 
@@ -185,10 +204,17 @@ JobSpec = Annotated[
     | Annotated[WeightsSpec, Tag("kind=weights")]
     | Annotated[TicketSpec, Tag("kind=ticket")]
     | Annotated[PruneSpec, Tag("kind=prune")]
-    | Annotated[VisualiseSpec, Tag("kind=visualise")],
+    | Annotated[VisualiseSpec, Tag("kind=visualise")]
+    | Annotated[ExportSpec, Tag("kind=export")],
     Discriminator(_tag_of),
 ]
 """A job as asked, of any kind."""
+
+
+def source_asked(spec: JobSpec) -> SourceSpec | None:
+    """Return the network that a job starts from; None if it begins with initial weights."""
+    return spec.source if isinstance(spec, FromSource | TicketSpec) else None
+
 
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(JobSpec)
 

@@ -3,18 +3,26 @@
 import uuid
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from service.contract import LARGEST
+from service.contract import LARGEST, ExportFormat
+from service.spec.by_group import (
+    STAGES,
+    Exclude,
+    Fill,
+    GrowthStage,
+    MinWidth,
+    Multiple,
+    Percent,
+    PruningStage,
+    Width,
+)
+from service.spec.strict import Strict
 
-Width = Annotated[int, Field(ge=1, le=4096)]
-Percent = Annotated[float, Field(ge=0, le=100)]
-
-
-class Strict(BaseModel):
-    """Refuses unknown fields; a spec that was accepted does not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+Latency = Annotated[
+    float | None,
+    Field(gt=0, le=1e6, description="Of an image, measured on the device and threads of the job."),
+]
 
 
 class DataSpec(Strict):
@@ -70,7 +78,7 @@ class GrowthSpec(Strict):
         Field(description="Filters a group starts with: one number, or one per group."),
     ] = None
     threshold: Annotated[
-        Annotated[float, Field(gt=0, le=1)] | dict[str, Annotated[float, Field(gt=0, le=1)]] | None,
+        Fill | dict[str, Fill] | None,
         Field(description="Fill at which a group is widened: one number, or one per group."),
     ] = None
     round_epochs: Annotated[
@@ -84,9 +92,12 @@ class GrowthSpec(Strict):
     minimum: Annotated[
         int | None, Field(ge=1, le=1024, description="A widened group gets at least so many more.")
     ] = None
-    multiple: Annotated[
-        int | None, Field(ge=1, le=256, description="Widths are rounded up to a multiple of this.")
-    ] = None
+    multiple: Multiple = None
+    min_width: MinWidth = None
+    exclude: Exclude = None
+    stages: Annotated[dict[str, GrowthStage] | None, Field(max_length=1000, description=STAGES)] = (
+        None
+    )
     seed: Annotated[
         Literal["random", "orthogonal", "gradmax"] | None,
         Field(description="What new filters start as."),
@@ -104,6 +115,7 @@ class GrowthSpec(Strict):
         int | None,
         Field(ge=1, le=LARGEST, description="Multiply-accumulates of one image, forward."),
     ] = None
+    max_latency_ms: Latency = None
     max_epochs: Annotated[
         int | None, Field(ge=1, le=1_000_000, description="Of all rounds together.")
     ] = None
@@ -236,7 +248,7 @@ class SourceSpec(Strict):
 
 
 class PruningSpec(Strict):
-    """What is pruned, by which order, and how much of it: percent, or a budget."""
+    """What is pruned, by which order, and how much of it: percent, a budget, or a latency."""
 
     order: Annotated[
         Literal["mixed", "lexicographic", "norm"] | None,
@@ -251,6 +263,13 @@ class PruningSpec(Strict):
     ] = None
     max_macs: Annotated[int | None, Field(ge=1, le=LARGEST)] = None
     max_params: Annotated[int | None, Field(ge=1, le=LARGEST)] = None
+    max_latency_ms: Latency = None
+    multiple: Multiple = None
+    min_width: MinWidth = None
+    exclude: Exclude = None
+    stages: Annotated[
+        dict[str, PruningStage] | None, Field(max_length=1000, description=STAGES)
+    ] = None
     bias: Annotated[
         bool | None, Field(description="Prune biases and norms of the filters too.")
     ] = None
@@ -261,10 +280,30 @@ class PruningSpec(Strict):
 
     @model_validator(mode="after")
     def _either(self) -> "PruningSpec":
+        percent = self.percent is not None or any(
+            stage.percent is not None for stage in (self.stages or {}).values()
+        )
         budget = self.max_macs is not None or self.max_params is not None
-        if budget == (self.percent is not None):
-            raise ValueError("pruning must name either percent, or max_macs or max_params")
+        if percent + budget + (self.max_latency_ms is not None) != 1:
+            raise ValueError(
+                "pruning must name either percent, or max_macs or max_params, or max_latency_ms"
+            )
+        if self.max_latency_ms is not None and self.slice is False:
+            raise ValueError("pruning must slice to reach max_latency_ms: zeros take their time")
         return self
+
+
+class FormatsSpec(Strict):
+    """In which formats a network is handed over."""
+
+    formats: Annotated[
+        list[ExportFormat] | None,
+        Field(min_length=1, description="Which; null: all. A card comes with any."),
+    ] = None
+    check: Annotated[
+        bool,
+        Field(description="Run every file on images of the test split; fail if it differs."),
+    ] = True
 
 
 class PicturesSpec(Strict):

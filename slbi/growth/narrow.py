@@ -3,10 +3,9 @@
 import math
 
 import torch
-from torch import nn
 
 from slbi.nets.graph.find import Found
-from slbi.nets.graph.resize import resized
+from slbi.nets.graph.resize import NetT, known, resized
 from slbi.nets.widths import Widths
 
 
@@ -47,7 +46,7 @@ def start_widths(
 
 
 @torch.no_grad()
-def narrow(net: nn.Module, found: Found, widths: Widths) -> tuple[nn.Module, Found]:
+def narrow(net: NetT, widths: Widths, *, found: Found | None = None) -> NetT:
     """Return the network with the first filters of every group alone.
 
     What reads fewer filters reads them louder, by the square root of the share that is gone, so
@@ -55,23 +54,24 @@ def narrow(net: nn.Module, found: Found, widths: Widths) -> tuple[nn.Module, Fou
 
     Args:
         net: the standard network, with or without data; left as it is.
-        found: of `net`.
         widths: of the network returned, none greater than before.
+        found: of `net`; None for a backbone, which knows itself. Of the network returned it is
+            `found.resized(widths)`.
 
     Raises:
         ValueError: other groups or more filters.
     """
+    whole = known(net, found)
+    whole.resized(widths)
     for group, width in widths.items():
-        if group in found.widths and width > found.widths[group]:
+        if width > whole.widths[group]:
             raise ValueError(
-                f"width of {group!r} must be at most {found.widths[group]}, got {width}"
+                f"width of {group!r} must be at most {whole.widths[group]}, got {width}"
             )
-    small, left = resized(
-        net, found, {group: torch.arange(width) for group, width in widths.items()}
-    )
+    small, _ = resized(net, whole, {group: torch.arange(width) for group, width in widths.items()})
     before = dict(net.named_parameters())
-    for (tensor, axis), ties in found.coupling.by_axis().items():
+    for (tensor, axis), ties in whole.coupling.by_axis().items():
         if ties[0][1].role == "reader":
             weight = small.get_parameter(tensor)
             weight.mul_(math.sqrt(before[tensor].shape[axis] / weight.shape[axis]))
-    return small, left
+    return small

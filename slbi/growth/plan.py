@@ -10,6 +10,9 @@ from slbi.nets.widths import Widths
 Cost = Callable[[Widths], tuple[int, int]]
 """Returns parameters and multiply-accumulates of the network with some widths; grows with each."""
 
+Slow = Callable[[Widths], str | None]
+"""Returns why a network with some widths takes too long, a sentence that names the cap, or None."""
+
 _SHARES: Final = 64
 """Steps in which the growth of all due groups is cut together; then each is filled up alone."""
 
@@ -55,14 +58,16 @@ class _Budget:
     cost: Cost | None
     max_params: int | None
     max_macs: int | None
+    slow: Slow | None
     over: dict[Widths, str | None] = field(default_factory=dict)
 
     def excess(self, widths: Widths) -> str | None:
         """Return a sentence that names the cap which some widths pass, or None."""
-        if self.cost is None:
-            return None
         if widths not in self.over:
-            self.over[widths] = self._excess(*self.cost(widths))
+            counted = None if self.cost is None else self._excess(*self.cost(widths))
+            if counted is None and self.slow is not None:
+                counted = self.slow(widths)
+            self.over[widths] = counted
         return self.over[widths]
 
     def _excess(self, params: int, macs: int) -> str | None:
@@ -81,9 +86,12 @@ def plan(
     minimum: int | Mapping[str, int] = 8,
     multiple: int = 1,
     max_width: int | Mapping[str, int] | None = None,
+    closed: Mapping[str, str] | None = None,
+    together: Sequence[Sequence[str]] = (),
     cost: Cost | None = None,
     max_params: int | None = None,
     max_macs: int | None = None,
+    slow: Slow | None = None,
 ) -> Plan:
     """Return how the due groups are widened within the caps.
 
@@ -99,65 +107,102 @@ def plan(
         minimum: filters added at least, 1 or more; a table must name every due group.
         multiple: widths after growth are multiples of this, except at a greatest width.
         max_width: greatest width; a table need not name every group.
+        closed: group -> why it is never widened.
+        together: groups that are widened to one common width, the largest that one of them asks
+            for and all of them may have, as soon as one of them is due.
         cost: what the caps on cost are held against; needed with them.
         max_params: greatest number of parameters.
         max_macs: greatest number of multiply-accumulates of one image.
+        slow: asked last, about widths that no other cap forbids; those of the plan were allowed.
 
     Raises:
         ValueError: a setting out of range, an unknown group, or a cap on cost without `cost`.
 
     Source: docs/method.md, "Growth".
     """
-    budget = _Budget(cost=cost, max_params=max_params, max_macs=max_macs)
-    _check(widths, due, multiple, budget)
-    wanted, refused = {}, []
-    for group in dict.fromkeys(due):
-        before, limit = widths[group], _limit(max_width, group)
-        amount = _amount(before, _of(ratio, group), _of(minimum, group), multiple)
-        if limit is not None and before >= limit:
-            reason = f"{before} filters have reached max_width {limit}"
-            refused.append(Refusal(group=group, reason=reason))
+    budget = _Budget(cost=cost, max_params=max_params, max_macs=max_macs, slow=slow)
+    never = closed or {}
+    _check(
+        widths, [*due, *never, *(group for team in together for group in team)], multiple, budget
+    )
+    refused = [Refusal(group=g, reason=never[g]) for g in dict.fromkeys(due) if g in never]
+    wanted: dict[_Unit, int] = {}
+    for unit in _units([group for group in due if group not in never], together, never):
+        limit = min(
+            (most for g in unit if (most := _limit(max_width, g)) is not None), default=None
+        )
+        asked = [
+            _amount(widths[group], _of(ratio, group), _of(minimum, group), multiple)
+            for group in unit
+        ]
+        amount = max(asked) if limit is None else min(max(asked), limit)
+        if amount > min(widths[group] for group in unit):
+            wanted[unit] = amount
         else:
-            wanted[group] = amount if limit is None else min(amount, limit)
+            refused += [
+                Refusal(group=g, reason=f"{widths[g]} filters have reached max_width {limit}")
+                for g in unit
+            ]
     after = _affordable(widths, wanted, multiple, budget)
-    for group, filters in wanted.items():
-        if after[group] == widths[group]:
-            least = min(_above(widths[group], multiple), filters)
-            reason = f"at {least} filters, {budget.excess(after.replaced({group: least}))}"
-            refused.append(Refusal(group=group, reason=reason))
+    for unit, filters in wanted.items():
+        if all(after[group] == widths[group] for group in unit):
+            least = _steps(widths, unit, filters, multiple)[1]
+            reason = f"at {least} filters, {budget.excess(_at(after, unit, least))}"
+            refused += [Refusal(group=group, reason=reason) for group in unit]
     changes = tuple(
         Change(group=group, before=widths[group], after=after[group], wanted=filters)
-        for group, filters in wanted.items()
+        for unit, filters in wanted.items()
+        for group in unit
         if after[group] > widths[group]
     )
     return Plan(widths=after, changes=changes, refused=tuple(refused))
 
 
+_Unit = tuple[str, ...]
+"""Groups that have one width once they are widened: a single one, or those that grow together."""
+
+
+def _units(
+    due: Sequence[str], together: Sequence[Sequence[str]], closed: Mapping[str, str]
+) -> list[_Unit]:
+    """Return what is widened as one, in the order of the due groups."""
+    units: dict[_Unit, None] = {}
+    for group in due:
+        team = next((team for team in together if group in team), (group,))
+        units[tuple(member for member in team if member not in closed)] = None
+    return list(units)
+
+
+def _at(widths: Widths, unit: _Unit, filters: int) -> Widths:
+    """Return the widths with so many filters in the groups of a unit, and never fewer than now."""
+    return widths.replaced({group: max(widths[group], filters) for group in unit})
+
+
 def _affordable(
-    widths: Widths, wanted: Mapping[str, int], multiple: int, budget: _Budget
+    widths: Widths, wanted: Mapping[_Unit, int], multiple: int, budget: _Budget
 ) -> Widths:
     """Return the widths nearest to the wanted ones that the budget allows, by `plan`'s rule."""
     if budget.excess(widths) is not None:
         return widths
+    steps = {unit: _steps(widths, unit, filters, multiple) for unit, filters in wanted.items()}
 
     def cut(share: int) -> Widths:
-        return widths.replaced(
-            {
-                group: _floored(widths[group], filters, share / _SHARES, multiple)
-                for group, filters in wanted.items()
-            }
-        )
+        after = widths
+        for unit, (least, *_, most) in steps.items():
+            target = least + (most - least) * share / _SHARES
+            after = _at(after, unit, max(step for step in steps[unit] if step <= target))
+        return after
 
     after = cut(_most(lambda share: budget.excess(cut(share)) is None, _SHARES))
-    for group, filters in wanted.items():
-        steps = _steps(after[group], filters, multiple)
+    for unit in wanted:
+        left = [step for step in steps[unit] if step >= min(after[group] for group in unit)]
         taken = _most(
-            lambda step, base=after, group=group, steps=steps: (  # type: ignore[misc] # mypy cannot type a lambda's defaults
-                budget.excess(base.replaced({group: steps[step]})) is None
+            lambda step, base=after, unit=unit, left=left: (  # type: ignore[misc] # mypy cannot type a lambda's defaults
+                budget.excess(_at(base, unit, left[step])) is None
             ),
-            len(steps) - 1,
+            len(left) - 1,
         )
-        after = after.replaced({group: steps[taken]})
+        after = _at(after, unit, left[taken])
     return after
 
 
@@ -179,17 +224,14 @@ def _amount(width: int, ratio: float, minimum: int, multiple: int) -> int:
     return _rounded(max(width + minimum, math.ceil(round(ratio * width, 6))), multiple)
 
 
-def _floored(width: int, wanted: int, share: float, multiple: int) -> int:
-    """Return a width a share of the way to the wanted one, on a multiple or where it was."""
-    if share == 1:
-        return wanted
-    target = width + int((wanted - width) * share)
-    return max(width, target // multiple * multiple)
+def _steps(widths: Widths, unit: _Unit, wanted: int, multiple: int) -> list[int]:
+    """Return the widths a unit may take from where it is to the wanted one, both included.
 
-
-def _steps(width: int, wanted: int, multiple: int) -> list[int]:
-    """Return the widths a group may take from here to the wanted one, both included."""
-    return [width, *range(_above(width, multiple), wanted, multiple), wanted]
+    The first leaves it as it is; every other is common to all its groups.
+    """
+    narrow, wide = (pick(widths[group] for group in unit) for pick in (min, max))
+    first = _above(narrow, multiple) if narrow == wide else _rounded(wide, multiple)
+    return [narrow, *range(first, wanted, multiple), wanted]
 
 
 def _above(width: int, multiple: int) -> int:

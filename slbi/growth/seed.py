@@ -1,32 +1,36 @@
 """Which values new filters start from."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Parameter
 
-from slbi.nets.backbone import Backbone
+from slbi.nets.coupling import Tie
+from slbi.nets.graph.find import Found
 from slbi.nets.initial import deviation, draw
 from slbi.nets.widths import Widths
 
-Loss = Callable[[Backbone], Tensor]
+Loss = Callable[[nn.Module], Tensor]
 """Returns the loss of a network on one batch, a scalar that can be differentiated twice."""
 
 
 class Seed(Protocol):
     """Gives the filters that widening appended their rows."""
 
-    def plant(self, net: Backbone, before: Widths, generator: torch.Generator) -> None:
+    def plant(
+        self, net: nn.Module, found: Found, before: Widths, generator: torch.Generator
+    ) -> None:
         """Set the rows of new filters in every producer of a widened network, in place.
 
         Only entries that read old filters are set, so that nothing reads a new filter.
 
         Args:
             net: the widened network; the rows of its new filters are zero.
+            found: of `net`.
             before: widths before; filters beyond them are new.
             generator: source of random values.
         """
@@ -39,45 +43,98 @@ class Plot:
     name: str
     """Name of the weight."""
     weight: Parameter
-    """(O, I, ...) weight of the widened network."""
-    rows: int
-    """Filters that are old; those from this index on are new."""
-    columns: int
-    """Entries of axis 1 that are old."""
+    """(O, I, ...) weight of the widened network, or (I, O, ...) of a transposed convolution."""
+    axis: int
+    """That of the filters: 0, or 1 of a transposed convolution."""
+    rows: Tensor
+    """(n,) int64: the filters that are new."""
+    columns: Tensor
+    """(C,) int64: entries of the other of the first two axes that are old."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the entries to plant, the filters first: (n, C, ...)."""
+        return (len(self.rows), len(self.columns), *self.weight.shape[2:])
 
     def old(self) -> Tensor:
-        """Return the old filters, (rows, columns, ...), a view."""
-        return self.weight.detach()[: self.rows, : self.columns]
+        """Return the old filters over the old columns, (O - n, C, ...), a copy."""
+        return self._taken(self.weight.detach(), _others(self.rows, self._filters()))
 
     def new(self) -> Tensor:
-        """Return the entries to plant, (O - rows, columns, ...), a view."""
-        return self.weight.detach()[self.rows :, : self.columns]
+        """Return the entries to plant, (n, C, ...), a copy."""
+        return self.of(self.weight.detach())
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """Return of a tensor shaped like the weight what lies on the plot, (n, C, ...), a copy."""
+        return self._taken(tensor, self.rows)
+
+    @torch.no_grad()
+    def set(self, entries: Tensor) -> None:
+        """Set the entries to plant, (n, C, ...), in place."""
+        turned = self.weight.movedim(self.axis, 0)
+        places = (self.rows.to(turned.device)[:, None], self.columns.to(turned.device))
+        turned[places] = entries.to(turned.dtype)
+
+    def _taken(self, tensor: Tensor, rows: Tensor) -> Tensor:
+        turned = tensor.movedim(self.axis, 0)
+        rows, columns = rows.to(turned.device), self.columns.to(turned.device)
+        return turned.index_select(0, rows).index_select(1, columns)
+
+    def _filters(self) -> int:
+        return self.weight.shape[self.axis]
 
 
-def plots(net: Backbone, before: Widths) -> Iterator[Plot]:
-    """Yield every producer of a widened network that has new filters."""
-    ties = net.coupling().by_tensor()
+def plots(net: nn.Module, found: Found, before: Widths) -> Iterator[Plot]:
+    """Yield every producer of a widened network that has new filters.
+
+    Args:
+        net: the widened network.
+        found: of `net`.
+        before: widths before; filters beyond them are new.
+    """
+    ties = found.coupling.by_tensor()
     for name, weight in net.named_parameters():
-        if weight.ndim < 2:
+        tied = ties.get(name, [])
+        axis = next((tie.axis for _, tie in tied if tie.role == "producer"), None)
+        if axis is None or weight.ndim < 2:
             continue
-        rows, columns = weight.shape[:2]
-        for group, tie in ties.get(name, []):
-            if tie.role == "producer":
-                rows = before[group]
-            elif tie.role == "reader":
-                columns = before[group] * tie.block
-        if rows < weight.shape[0]:
-            yield Plot(name=name, weight=weight, rows=rows, columns=columns)
+        rows = _new(tied, axis, before, found.widths)
+        if len(rows):
+            other = 1 - axis
+            new_columns = _new(tied, other, before, found.widths)
+            columns = _others(new_columns, weight.shape[other])
+            yield Plot(name=name, weight=weight, axis=axis, rows=rows, columns=columns)
+
+
+def _new(
+    ties: Iterable[tuple[str, Tie]], axis: int, before: Widths, after: Mapping[str, int]
+) -> Tensor:
+    """Return which entries of an axis belong to new filters, int64."""
+    entries = [
+        torch.arange(tie.offset + before[group] * tie.block, tie.offset + after[group] * tie.block)
+        for group, tie in ties
+        if tie.axis == axis
+    ]
+    return torch.cat([torch.arange(0), *entries]).sort().values
+
+
+def _others(entries: Tensor, length: int) -> Tensor:
+    """Return the entries of an axis that are not among some, int64."""
+    among = torch.ones(length, dtype=torch.bool)
+    among[entries] = False
+    return among.nonzero().flatten()
 
 
 class RandomSeed:
     """New filters drawn like those of a fresh network."""
 
-    def plant(self, net: Backbone, before: Widths, generator: torch.Generator) -> None:
+    def plant(
+        self, net: nn.Module, found: Found, before: Widths, generator: torch.Generator
+    ) -> None:
         """Set normal values of variance 2 / fan-in, in place."""
-        for plot in plots(net, before):
-            rows = plot.new()
-            rows.copy_(draw(tuple(rows.shape), rows, generator) * deviation(rows[0].numel()))
+        for plot in plots(net, found, before):
+            spread = deviation(math.prod(plot.shape[1:]))
+            plot.set(draw(plot.shape, plot.weight, generator) * spread)
 
 
 class OrthogonalSeed:
@@ -87,12 +144,14 @@ class OrthogonalSeed:
     remaining ones are random directions of that norm.
     """
 
-    def plant(self, net: Backbone, before: Widths, generator: torch.Generator) -> None:
+    def plant(
+        self, net: nn.Module, found: Found, before: Widths, generator: torch.Generator
+    ) -> None:
         """Set the orthogonal rows, in place."""
-        for plot in plots(net, before):
-            old, rows = plot.old().flatten(1), plot.new()
-            drawn = draw((len(rows), old.shape[1]), rows, generator)
-            rows.copy_((orthogonal(old, drawn) * mean_norm(old)).view_as(rows))
+        for plot in plots(net, found, before):
+            old = plot.old().flatten(1)
+            drawn = draw((plot.shape[0], old.shape[1]), plot.weight, generator)
+            plot.set((orthogonal(old, drawn) * mean_norm(old)).view(plot.shape))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,26 +173,28 @@ class GradMaxSeed:
         if self.steps < 1:
             raise ValueError(f"steps must be >= 1, got {self.steps}")
 
-    def plant(self, net: Backbone, before: Widths, generator: torch.Generator) -> None:
+    def plant(
+        self, net: nn.Module, found: Found, before: Widths, generator: torch.Generator
+    ) -> None:
         """Set the rows of the largest gradient found, in place."""
-        RandomSeed().plant(net, before, generator)
-        places = list(plots(net, before))
-        columns = _new_columns(net, before)
+        RandomSeed().plant(net, found, before, generator)
+        places = list(plots(net, found, before))
+        columns = _new_columns(found, before)
         if not places or not columns:
             return
         norms = [mean_norm(plot.old().flatten(1)) for plot in places]
         for plot, norm in zip(places, norms, strict=True):
-            _set_directions(plot, plot.new().flatten(1).clone(), norm)
+            _set_directions(plot, plot.new().flatten(1), norm)
         buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
-        best, best_rows = -math.inf, [plot.new().clone() for plot in places]
+        best, best_rows = -math.inf, [plot.new() for plot in places]
         for _ in range(self.steps + 1):
             worth, slopes = _worth(net, self.loss, places, columns)
             if worth > best:
-                best, best_rows = worth, [plot.new().clone() for plot in places]
+                best, best_rows = worth, [plot.new() for plot in places]
             for plot, slope, norm in zip(places, slopes, norms, strict=True):
                 _set_directions(plot, slope.flatten(1), norm)
         for plot, rows in zip(places, best_rows, strict=True):
-            plot.new().copy_(rows)
+            plot.set(rows)
         for name, buffer in net.named_buffers():
             buffer.copy_(buffers[name])
 
@@ -171,18 +232,18 @@ def mean_norm(old: Tensor) -> float:
     return norm or deviation(old.shape[1]) * math.sqrt(old.shape[1])
 
 
-def _new_columns(net: Backbone, before: Widths) -> Mapping[str, int]:
-    """Return every reader of new filters with the index of its first new column."""
-    return {
-        name: before[group] * tie.block
-        for name, ties in net.coupling().by_tensor().items()
-        for group, tie in ties
-        if tie.role == "reader" and before[group] < net.widths[group]
-    }
+def _new_columns(found: Found, before: Widths) -> Mapping[str, tuple[int, Tensor]]:
+    """Return every reader of new filters with the axis that reads, and its new entries there."""
+    columns = {}
+    for name, ties in found.coupling.by_tensor().items():
+        axis = next((tie.axis for _, tie in ties if tie.role == "reader"), None)
+        if axis is not None and len(new := _new(ties, axis, before, found.widths)):
+            columns[name] = (axis, new)
+    return columns
 
 
 def _worth(
-    net: Backbone, loss: Loss, places: list[Plot], columns: Mapping[str, int]
+    net: nn.Module, loss: Loss, places: list[Plot], columns: Mapping[str, tuple[int, Tensor]]
 ) -> tuple[float, list[Tensor]]:
     """Return the squared gradient norm of the new columns, and its slopes over the new rows."""
     needed = [(parameter, parameter.requires_grad) for parameter in net.parameters()]
@@ -190,29 +251,33 @@ def _worth(
         parameter.requires_grad_()
     with torch.enable_grad():
         readers = [net.get_parameter(name) for name in columns]
-        gradients = torch.autograd.grad(loss(net), readers, create_graph=True)
+        # Of a head that this mode does not use nothing is felt.
+        gradients = torch.autograd.grad(
+            loss(net), readers, create_graph=True, materialize_grads=True
+        )
         worth = torch.stack(
             [
-                gradient[:, first:].square().sum()
-                for gradient, first in zip(gradients, columns.values(), strict=True)
+                gradient.index_select(axis, new.to(gradient.device)).square().sum()
+                for gradient, (axis, new) in zip(gradients, columns.values(), strict=True)
             ]
         ).sum()
-        slopes = torch.autograd.grad(worth, [plot.weight for plot in places])
+        weights = [plot.weight for plot in places]
+        slopes = torch.autograd.grad(worth, weights, materialize_grads=True)
     for parameter, wanted in needed:
         parameter.requires_grad_(wanted)
-    found = [s[p.rows :, : p.columns] for s, p in zip(slopes, places, strict=True)]
+    found = [plot.of(slope) for slope, plot in zip(slopes, places, strict=True)]
     return float(worth.detach()), found
 
 
 def _set_directions(plot: Plot, directions: Tensor, norm: float) -> None:
     """Set new rows to orthonormal directions times a norm, in place; rows of no direction stay."""
-    rows = plot.new()
     free = min(directions.shape)
     factors = torch.linalg.qr(directions[:free].double().T)
     # QR leaves the signs open, and behind a ReLU a filter is not worth what its negative is.
     signs = torch.where(factors.R.diagonal() < 0, -1.0, 1.0)
     unit = torch.cat([(factors.Q * signs).T, directions[free:].double()])
     lengths = unit.norm(dim=1, keepdim=True)
-    felt = directions.norm(dim=1) > 0
-    unit = (unit / lengths.clamp(min=torch.finfo(torch.float64).tiny) * norm).to(rows.dtype)
-    rows[felt] = unit.view_as(rows)[felt]
+    unit = (unit / lengths.clamp(min=torch.finfo(torch.float64).tiny) * norm).to(directions.dtype)
+    felt = (directions.norm(dim=1) > 0)[:, None]  # (n, 1)
+    rows = torch.where(felt, unit, plot.new().flatten(1))
+    plot.set(rows.view(plot.shape))

@@ -4,43 +4,52 @@ import torch
 
 from slbi.growth.seed import RandomSeed, Seed
 from slbi.nets.backbone import Backbone
+from slbi.nets.graph.find import Found
+from slbi.nets.graph.resize import NetT, known, resized
 from slbi.nets.transfer import OptimizerT, appended, carried_optimizer, carry_net
 from slbi.nets.widths import Widths
 
 
 def widen(
-    net: Backbone,
+    net: NetT,
     optimizer: OptimizerT,
     widths: Widths,
     *,
+    found: Found | None = None,
     seed: Seed | None = None,
     generator: torch.Generator,
-) -> tuple[Backbone, OptimizerT]:
+) -> tuple[NetT, OptimizerT]:
     """Return a wider network that computes the same function, and its optimizer.
 
-    New filters are appended behind the old ones of every tensor that shares their axis. Nothing
-    reads them yet: their columns in every reader are zero. Their norm is neutral (scale 1, shift 0,
-    mean 0, variance 1), their bias zero, their rows are the seed's. Weights, statistics, optimizer
-    state, dtype, device, training flags and `requires_grad` of the old filters are carried; the
-    state of new ones is zero. The old pair is left as it is.
+    New filters are appended behind the old ones of their group, in every tensor that shares their
+    axis. Nothing reads them yet: their columns in every reader are zero. Their norm is neutral
+    (scale 1, shift 0, mean 0, variance 1), their bias zero, their rows are the seed's. Weights,
+    statistics, optimizer state, dtype, device, training flags and `requires_grad` of the old
+    filters are carried; the state of new ones is zero. The old pair is left as it is.
 
     Args:
         net: the network.
         optimizer: drives parameters of `net`, all or some.
         widths: of the new network, none smaller than before.
+        found: of `net`; None for a backbone, which knows itself. Of the new network it is
+            `found.resized(widths)`.
         seed: what gives the new filters their rows; None is `RandomSeed`.
         generator: source of the seed's random values.
 
     Raises:
-        ValueError: other groups or fewer filters, or a parameter that is not the network's.
+        ValueError: other groups or fewer filters, a group over which a norm takes a statistic, or
+            a parameter that is not the network's.
 
     Source: docs/method.md, "Growth".
     """
-    sources = appended(net.widths, widths)
-    wider = net.hollow(widths)
-    carry_net(net, wider, sources)
-    carried = carried_optimizer(optimizer, net, wider, sources)
-    (RandomSeed() if seed is None else seed).plant(wider, net.widths, generator)
+    before = known(net, found)
+    sources = appended(before.widths, widths)
+    for group in before.coupling.groups:
+        if group.blended is not None and widths[group.name] > before.widths[group.name]:
+            raise ValueError(f"group {group.name!r} must keep its width: {group.blended}")
+    wider, after = resized(net, before, sources)
+    carried = carried_optimizer(optimizer, net, wider, before, sources)
+    (RandomSeed() if seed is None else seed).plant(wider, after, before.widths, generator)
     return wider, carried
 
 
@@ -63,7 +72,8 @@ def restart(
 
     Source: docs/method.md, "Growth".
     """
-    sources = appended(net.widths, widths)
+    found = net.found()
+    sources = appended(found.widths, widths)
     wider = net.rebuild(widths, generator=generator)
-    carry_net(net, wider, sources)
-    return wider, carried_optimizer(optimizer, net, wider, sources, keep_state=False)
+    carry_net(net, wider, found, sources)
+    return wider, carried_optimizer(optimizer, net, wider, found, sources, keep_state=False)

@@ -2,13 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from slbi.nets.backbone import Backbone
-from slbi.nets.coupling import Coupling
+from slbi.nets.counted import CountedLayerNorm
 from slbi.nets.graph.find import Found
 from slbi.nets.graph.resize import rebuilt
 from slbi.nets.initial import RELU_GAIN, deviation, draw
@@ -99,6 +98,8 @@ class Adapted(Backbone):
         for name, module in self.net.named_modules():
             if isinstance(module, nn.LayerNorm | nn.GroupNorm):
                 module.reset_parameters()
+                if isinstance(module, CountedLayerNorm):
+                    module.counted.fill_(value=True)
             elif isinstance(module, nn.MultiheadAttention):
                 _draw_attention(module, generator, zero=zero)
             elif not isinstance(module, _Layers | _Norms) and any(_own(module)):
@@ -132,26 +133,12 @@ class Adapted(Backbone):
 
     def found(self) -> Found:
         """Return which tensors share a filter axis, and its widths."""
-        return Found(coupling=self.coupling(), widths=self._found.widths)
+        return Found(coupling=self._found.coupling.below(_INNER), widths=self._found.widths)
 
-    def coupling(self) -> Coupling:
-        """Return which tensors share a filter axis."""
-        found = self._found.coupling
-        groups = tuple(
-            replace(
-                group,
-                ties=tuple(
-                    replace(
-                        tie,
-                        tensor=f"{_INNER}{tie.tensor}",
-                        absorber=None if tie.absorber is None else f"{_INNER}{tie.absorber}",
-                    )
-                    for tie in group.ties
-                ),
-            )
-            for group in found.groups
-        )
-        return Coupling(groups=groups)
+    def adopt(self, found: Found) -> None:
+        """Take note of the filters that surgery has left it, in place."""
+        super().adopt(found)
+        self._found = self._found.resized(found.widths)
 
     def outline(self) -> Outline:
         """Return what its layers cost, for images of its own size alone."""

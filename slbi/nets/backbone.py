@@ -1,12 +1,14 @@
 """What every network of the project is: a spec, widths, and what couples and shapes its layers."""
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from slbi.nets.coupling import Coupling
+from slbi.nets.graph.find import Found, find
 from slbi.nets.initial import RELU_GAIN, deviation, draw
 from slbi.nets.shortcut import Shortcut
 from slbi.nets.sketch import Outline, cost
@@ -66,9 +68,26 @@ class Backbone(nn.Module, ABC):
     def check_size(cls, name: str, size: int) -> None:
         """Do nothing, or raise a ValueError that says why images of side `size` do not suit."""
 
-    @abstractmethod
+    @classmethod
+    def group_of(cls, module: str) -> str:
+        """Return what the group is called whose filters a module is the first to make."""
+        return module
+
+    def found(self) -> Found:
+        """Return which tensors share a filter axis, and its widths.
+
+        It is found by tracing, once for all widths: an axis of one filter says little.
+        """
+        kind = (type(self), self.name, self.in_channels, self.size, self.classes)
+        return _found(kind, self.widths)
+
+    def adopt(self, found: Found) -> None:
+        """Take note of the filters that surgery has left it, in place."""
+        self.widths = self.widths.replaced(found.widths)
+
     def coupling(self) -> Coupling:
         """Return which tensors share a filter axis."""
+        return self.found().coupling
 
     @abstractmethod
     def outline(self) -> Outline:
@@ -164,3 +183,23 @@ class Backbone(nn.Module, ABC):
             device=like.device,
             dtype=like.dtype,
         )
+
+
+_Kind = tuple[type[Backbone], str, int, int, int]
+"""Family, name, channels and side of the images, classes."""
+
+
+@lru_cache(maxsize=64)
+def _published(kind: _Kind) -> Found:
+    """Return what is found of the published network, the groups called as its family does."""
+    family, name, in_channels, size, classes = kind
+    widths = family.standard_widths(name)
+    with torch.device("meta"):
+        net = family(name, widths, in_channels=in_channels, size=size, classes=classes)
+    found = find(net, (in_channels, size, size))
+    return found.called({group: family.group_of(group) for group in found.widths}, tuple(widths))
+
+
+@lru_cache(maxsize=256)
+def _found(kind: _Kind, widths: Widths) -> Found:
+    return _published(kind).resized(widths)

@@ -1,13 +1,17 @@
 """Which tensors share a filter axis: the ground on which widening and slicing stand."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from torch import Tensor
+
 from slbi.nets.widths import Widths
 
-Role = Literal["producer", "norm", "reader", "parameter"]
-"""What a tensor does with the filters along its axis: make them, normalise (or scale) them, read
-them, or, as a parameter that the code itself uses, something else."""
+Role = Literal["producer", "norm", "counted", "reader", "parameter"]
+"""What a tensor does with the filters along its axis: make them, normalise (or scale) them, say
+which of them count towards a norm's statistic, read them, or, as a parameter that the code itself
+uses, something else."""
 
 NEUTRAL = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
 """What a norm holds for a filter that it leaves as it is."""
@@ -30,6 +34,16 @@ class Tie:
     """Entry of the axis at which its filters begin, e.g. behind other groups in a concatenation."""
     fill: float = 0.0
     """What the tensor holds for a new filter: the neutral value of a norm, else zero."""
+
+    def entries(self, tensor: Tensor, width: int) -> Tensor:
+        """Return what a tensor holds of each filter, (O, ...) -> (width, entries of one filter).
+
+        Args:
+            tensor: the one that is tied.
+            width: filters of the group.
+        """
+        taken = tensor.narrow(self.axis, self.offset, width * self.block)
+        return taken.movedim(self.axis, 0).reshape(width, -1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +106,10 @@ class FilterGroup:
     """Why no new filter is neutral and no filter silent: something takes a statistic over all of
     them. Such a group has the width that it starts with."""
 
+    def made(self) -> tuple[Tie, ...]:
+        """Return the ties of everything that makes its filters: weights, and their biases."""
+        return tuple(tie for tie in self.ties if tie.role == "producer")
+
     def tensors(self, role: Role) -> tuple[str, ...]:
         """Return the names of the tensors tied in one role."""
         return tuple(tie.tensor for tie in self.ties if tie.role == role)
@@ -151,6 +169,65 @@ class Coupling:
         )
         return replace(self, groups=groups, fixed=fixed)
 
+    def called(self, names: Mapping[str, str], order: Sequence[str]) -> "Coupling":
+        """Return the coupling with other names of its groups.
+
+        Args:
+            names: group -> its other name, for every group.
+            order: the other names, as the groups are to be ordered.
+        """
+        groups = {
+            names[group.name]: replace(group, name=names[group.name]) for group in self.groups
+        }
+        routes = tuple(
+            replace(route, source=names[route.source], target=names[route.target])
+            for route in self.routes
+        )
+        attributes = tuple(
+            replace(
+                attribute,
+                terms=tuple((names[group], entries) for group, entries in attribute.terms),
+            )
+            for attribute in self.attributes
+        )
+        return replace(
+            self,
+            groups=tuple(groups[name] for name in order),
+            routes=routes,
+            attributes=attributes,
+        )
+
+    def below(self, prefix: str) -> "Coupling":
+        """Return the coupling as a network sees it that holds this one, e.g. as "net."."""
+        groups = tuple(
+            replace(
+                group,
+                ties=tuple(
+                    replace(
+                        tie,
+                        tensor=f"{prefix}{tie.tensor}",
+                        absorber=None if tie.absorber is None else f"{prefix}{tie.absorber}",
+                    )
+                    for tie in group.ties
+                ),
+            )
+            for group in self.groups
+        )
+        routes = tuple(
+            replace(
+                route,
+                buffer=f"{prefix}{route.buffer}",
+                absorber=None if route.absorber is None else f"{prefix}{route.absorber}",
+            )
+            for route in self.routes
+        )
+        attributes = tuple(
+            replace(attribute, module=f"{prefix}{attribute.module}")
+            for attribute in self.attributes
+        )
+        fixed = tuple(replace(part, tensor=f"{prefix}{part.tensor}") for part in self.fixed)
+        return Coupling(groups=groups, routes=routes, attributes=attributes, fixed=fixed)
+
     def by_axis(self) -> dict[tuple[str, int], list[tuple[str, Tie]]]:
         """Return for every tied axis its ties in order, each with the name of its group."""
         axes: dict[tuple[str, int], list[tuple[str, Tie]]] = {}
@@ -168,22 +245,3 @@ class Coupling:
             for tie in group.ties:
                 ties.setdefault(tie.tensor, []).append((group.name, tie))
         return ties
-
-
-def producer_ties(module: str, *, bias: bool = False) -> tuple[Tie, ...]:
-    """Return the ties of a convolution or linear layer to the filters that it makes."""
-    names = ("weight", "bias") if bias else ("weight",)
-    return tuple(Tie(tensor=f"{module}.{name}", axis=0, role="producer") for name in names)
-
-
-def norm_ties(module: str) -> tuple[Tie, ...]:
-    """Return the ties of a BatchNorm to the filters that it normalises."""
-    return tuple(
-        Tie(tensor=f"{module}.{name}", axis=0, role="norm", fill=fill)
-        for name, fill in NEUTRAL.items()
-    )
-
-
-def reader_tie(module: str, absorber: str, *, block: int = 1) -> Tie:
-    """Return the tie of a convolution or linear layer to the filters that it reads."""
-    return Tie(tensor=f"{module}.weight", axis=1, role="reader", block=block, absorber=absorber)

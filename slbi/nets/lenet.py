@@ -1,11 +1,8 @@
 """LeNet-5 for images of 28 or 32 px, with any width for each of its four layers."""
 
-from itertools import pairwise
-
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 
-from slbi.nets.coupling import Coupling, FilterGroup, producer_ties, reader_tie
 from slbi.nets.sketch import LayerSketch
 from slbi.nets.sketched import Sketched
 from slbi.nets.widths import Widths
@@ -57,20 +54,6 @@ class LeNet(Sketched):
         x = relu(self.conv3(x)).flatten(1)  # (N, conv3): its map is 1 px
         logits: Tensor = self.classifier(relu(self.fc1(x)))
         return logits
-
-    def coupling(self) -> Coupling:
-        """Return the four groups, each read by the next layer alone."""
-        layers = (*_STANDARD, "classifier")
-        return Coupling(
-            groups=tuple(
-                FilterGroup(
-                    name=made,
-                    kind="linear" if made == "fc1" else "conv",
-                    ties=(*producer_ties(made, bias=True), reader_tie(reader, f"{reader}.bias")),
-                )
-                for made, reader in pairwise(layers)
-            )
-        )
 
     def sketch(self) -> tuple[LayerSketch, ...]:
         """Return the outlines of the five layers."""

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from torch import nn
 
-from slbi.nets.graph.find import Found, find
+from slbi.nets.graph.counted import counted
+from slbi.nets.graph.find import Found
 from slbi.nets.hollow import hollow
 from slbi.nets.measure import Pass, measure, strip
 from slbi.nets.sketch import CHANNELS, CLASSES
@@ -67,8 +68,8 @@ def published(kind: Kind, seed: int = 0) -> nn.Module:
 def shape_of(kind: Kind) -> Shape:
     """Return the published network without data, and what was found of it.
 
-    Which axes follow the image and the classes shows in a network of one channel and two classes
-    more.
+    LayerNorms over filters count them, so that those can grow. Which axes follow the image and the
+    classes shows in a network of one channel and two classes more.
     """
     library, name, in_channels, size, classes = kind
     net = published(kind).to("meta")
@@ -81,7 +82,7 @@ def shape_of(kind: Kind) -> Shape:
     }
     made = [tensor for (tensor, axis), what in outside.items() if what == CLASSES and axis == 0]
     weights = [tensor for tensor in made if tensor.endswith(".weight")]
-    found = find(net, (in_channels, size, size))
+    net, found = counted(net, (in_channels, size, size))
     if found.coupling.routes or len(weights) != 1:
         raise ValueError(
             f"{name} must tell its classes by one layer and carry its filters without tables of "

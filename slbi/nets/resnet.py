@@ -6,15 +6,6 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from slbi.nets.coupling import (
-    Coupling,
-    FilterGroup,
-    Route,
-    Tie,
-    norm_ties,
-    producer_ties,
-    reader_tie,
-)
 from slbi.nets.shortcut import Shortcut
 from slbi.nets.sketch import LayerSketch
 from slbi.nets.sketched import Sketched
@@ -110,29 +101,13 @@ class ResNet(Sketched):
         logits: Tensor = self.classifier(x)
         return logits
 
-    def coupling(self) -> Coupling:
-        """Return the groups of the streams and the blocks, and the routes between the streams."""
-        ties: dict[str, list[Tie]] = {group: [] for group in self.widths}
-        routes = []
-        ties["stage1"] += (*producer_ties("stem_conv"), *norm_ties("stem_norm"))
-        for stage, block, before in self._blocks():
-            inner, path = f"{stage}.{block}", f"stages.{stage}.{block}"
-            ties[before].append(reader_tie(f"{path}.conv1", f"{path}.norm1.running_mean"))
-            ties[inner] += (*producer_ties(f"{path}.conv1"), *norm_ties(f"{path}.norm1"))
-            ties[inner].append(reader_tie(f"{path}.conv2", f"{path}.norm2.running_mean"))
-            ties[stage] += (*producer_ties(f"{path}.conv2"), *norm_ties(f"{path}.norm2"))
-            if before != stage:
-                routes.append(
-                    Route(
-                        buffer=f"{path}.shortcut.source",
-                        source=before,
-                        target=stage,
-                        absorber=f"{path}.norm2.bias",
-                    )
-                )
-        ties["stage3"].append(reader_tie("classifier", "classifier.bias"))
-        groups = (FilterGroup(name=g, kind="conv", ties=tuple(t)) for g, t in ties.items())
-        return Coupling(groups=tuple(groups), routes=tuple(routes))
+    @classmethod
+    def group_of(cls, module: str) -> str:
+        """Return the stage whose stream a module is the first to feed, or its block within."""
+        if module == "stem_conv":
+            return "stage1"
+        _, stage, block, conv = module.split(".")
+        return f"{stage}.{block}" if conv == "conv1" else stage
 
     def sketch(self) -> tuple[LayerSketch, ...]:
         """Return the outlines of the stem, the blocks' convolutions and the classifier."""

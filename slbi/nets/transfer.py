@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from slbi.nets.backbone import Backbone
-from slbi.nets.coupling import Coupling, Route, Tie
+from slbi.nets.coupling import Route, Tie
+from slbi.nets.graph.find import Found
 from slbi.nets.widths import Widths
 
 Sources = Mapping[str, Tensor]
@@ -98,24 +98,29 @@ def carry_entries(old: Tensor, new: Tensor, along: Mapping[int, Tensor]) -> None
 
 
 @torch.no_grad()
-def carry_net(old: Backbone, new: Backbone, sources: Sources) -> None:
+def carry_net(old: nn.Module, new: nn.Module, found: Found, sources: Sources) -> None:
     """Copy every entry that has a source from `old` to `new`, in place in `new`.
 
     Entries without a source keep the value that `new` holds. Training flags, `requires_grad` and
     the channels-last layout are carried too.
+
+    Args:
+        old: the network to copy from.
+        new: one of the same layers, whose filters are those of `sources`.
+        found: of `old`.
+        sources: group -> the old filter that every new one is, -1 for none; all groups.
     """
-    coupling = old.coupling()
-    ties = coupling.by_tensor()
+    ties = found.coupling.by_tensor()
     state = old.state_dict()
     if any(is_channels_last(tensor) for tensor in state.values()):
         new.to(memory_format=torch.channels_last)
-    routes = {route.buffer: route for route in coupling.routes}
+    routes = {route.buffer: route for route in found.coupling.routes}
     for name, tensor in new.state_dict().items():
         if name in routes:
             carry_route(state[name], tensor, routes[name], sources)
         else:
             before = state[name]
-            along = tables(before.shape, ties.get(name, []), old.widths, sources)
+            along = tables(before.shape, ties.get(name, []), found.widths, sources)
             carry_entries(before, tensor, along)
     for name, module in new.named_modules():
         module.training = old.get_submodule(name).training
@@ -123,38 +128,12 @@ def carry_net(old: Backbone, new: Backbone, sources: Sources) -> None:
         parameter.requires_grad_(old.get_parameter(name).requires_grad)
 
 
-def carried_optimizer(
-    optimizer: OptimizerT,
-    old: Backbone,
-    new: Backbone,
-    sources: Sources,
-    *,
-    keep_state: bool = True,
-) -> OptimizerT:
-    """Return `transferred_optimizer` of a backbone, whose coupling is known.
-
-    Args:
-        optimizer: any torch optimizer that takes its defaults by name; left as it is.
-        old: the network it drives.
-        new: the network to drive.
-        sources: as for `carry_net`.
-        keep_state: False starts with an empty state.
-
-    Raises:
-        ValueError: a parameter that `old` does not have, or state of another shape.
-    """
-    return transferred_optimizer(
-        optimizer, old, new, old.coupling(), old.widths, sources, keep_state=keep_state
-    )
-
-
 @torch.no_grad()
-def transferred_optimizer(  # noqa: PLR0917 -- the old pair, the new net, and what leads from one to the other
+def carried_optimizer(
     optimizer: OptimizerT,
     old: nn.Module,
     new: nn.Module,
-    coupling: Coupling,
-    before: Widths,
+    found: Found,
     sources: Sources,
     *,
     keep_state: bool = True,
@@ -168,9 +147,8 @@ def transferred_optimizer(  # noqa: PLR0917 -- the old pair, the new net, and wh
         optimizer: any torch optimizer that takes its defaults by name; left as it is.
         old: the network it drives.
         new: the network to drive.
-        coupling: of `old`.
-        before: widths of `old`.
-        sources: group -> the old filter that every new one is, -1 for none.
+        found: of `old`.
+        sources: group -> the old filter that every new one is, -1 for none; all groups.
         keep_state: False starts with an empty state.
 
     Raises:
@@ -189,11 +167,11 @@ def transferred_optimizer(  # noqa: PLR0917 -- the old pair, the new net, and wh
     defaults = {key: value for key, value in optimizer.defaults.items() if key in accepted}
     carried = type(optimizer)(groups, **defaults)
     if keep_state:
-        ties = coupling.by_tensor()
+        ties = found.coupling.by_tensor()
         for parameter, state in optimizer.state.items():
             name = names[parameter]
             twin = new.get_parameter(name)
-            along = tables(parameter.shape, ties.get(name, []), before, sources)
+            along = tables(parameter.shape, ties.get(name, []), found.widths, sources)
             carried.state[twin] = {
                 key: _carried_state(value, parameter, twin, along, f"state {key!r} of {name!r}")
                 for key, value in state.items()

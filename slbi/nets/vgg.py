@@ -5,7 +5,6 @@ from collections import OrderedDict
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 
-from slbi.nets.coupling import Coupling, FilterGroup, norm_ties, producer_ties, reader_tie
 from slbi.nets.sketch import LayerSketch
 from slbi.nets.sketched import Sketched
 from slbi.nets.widths import Widths
@@ -93,21 +92,10 @@ class Vgg(Sketched):
         logits: Tensor = self.classifier(x)
         return logits
 
-    def coupling(self) -> Coupling:
-        """Return one group a convolution, each read by the next layer alone."""
-        cells = [f"features.{group}" for group in self.widths]
-        readers = [reader_tie(f"{cell}.conv", f"{cell}.norm.running_mean") for cell in cells[1:]]
-        readers.append(reader_tie("classifier", "classifier.bias"))
-        return Coupling(
-            groups=tuple(
-                FilterGroup(
-                    name=group,
-                    kind="conv",
-                    ties=(*producer_ties(f"{cell}.conv"), *norm_ties(f"{cell}.norm"), reader),
-                )
-                for group, cell, reader in zip(self.widths, cells, readers, strict=True)
-            )
-        )
+    @classmethod
+    def group_of(cls, module: str) -> str:
+        """Return the name of the cell that a convolution stands in."""
+        return module.split(".")[1]
 
     def sketch(self) -> tuple[LayerSketch, ...]:
         """Return the outlines of the convolutions and the classifier."""

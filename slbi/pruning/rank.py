@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from slbi.nets.backbone import Backbone
-from slbi.nets.widths import Widths
-from slbi.optim.shrink import group_norms
-from slbi.pruning.keep import settled
+from slbi.pruning.keep import norms_of
+from slbi.pruning.nested import Nested
 from slbi.structure.order import prune_rank, prune_score
 
 Order = Literal["mixed", "lexicographic", "norm"]
@@ -22,16 +21,9 @@ def filter_norms(net: Backbone) -> dict[str, Tensor]:
 
     Source: docs/method.md, "Prune".
     """
-    norms = {}
-    for group in net.coupling().groups:
-        weights = [net.get_parameter(name).detach() for name in group.tensors("producer")]
-        squares = [
-            group_norms(weight, "filter").flatten().square()
-            for weight in weights
-            if weight.ndim > 1
-        ]
-        norms[group.name] = torch.stack(squares).sum(0).sqrt()
-    return norms
+    return {
+        group.name: norms_of(net, group, net.widths[group.name]) for group in net.coupling().groups
+    }
 
 
 def rank(norms: Tensor, entry: Tensor | None, order: Order) -> Tensor:
@@ -90,6 +82,8 @@ def by_budget(
     *,
     max_macs: int | None = None,
     max_params: int | None = None,
+    multiple: int = 1,
+    min_width: int | Mapping[str, int] = 1,
 ) -> dict[str, Tensor]:
     """Return which filters stay so that the network fits: as many as possible, the first in rank.
 
@@ -98,52 +92,33 @@ def by_budget(
         ranks: group -> (O,), comparable between groups; a group that is not named stays whole.
         max_macs: multiply-accumulates of one image, forward.
         max_params: parameters.
+        multiple: widths are rounded up to a multiple of this, see `refilled`.
+        min_width: fewest filters of a group; a table need not name every group.
 
     Returns:
         Group -> (O,) bool. The first in rank of each group stays in any case.
 
     Raises:
-        ValueError: even one filter a group is too many; says how much that is.
+        ValueError: even the smallest widths are too many; says how much that is.
 
     Source: docs/method.md, "Prune".
     """
-    entries = [
-        (float(value), group, index)
-        for group, values in ranks.items()
-        for index, value in enumerate(values.tolist())
-        if index != int(values.argmax())
-    ]
-    entries.sort()
-    fits, most = 0, len(entries)
-    if not _within(net, _without(ranks, entries), max_macs, max_params):
-        params, macs = _cost(net, _without(ranks, entries))
-        raise ValueError(
-            f"a budget must be at least {macs} MACs and {params} parameters, which one filter a "
-            f"group takes, got max_macs {max_macs} and max_params {max_params}"
+    nested = Nested(net=net, ranks=ranks, multiple=multiple, min_width=min_width)
+
+    def fits(gone: int) -> bool:
+        params, macs = net.cost(nested.widths(gone))
+        return (max_macs is None or macs <= max_macs) and (
+            max_params is None or params <= max_params
         )
-    while fits < most:  # the fewest that must go
-        middle = (fits + most) // 2
-        if _within(net, _without(ranks, entries[:middle]), max_macs, max_params):
-            most = middle
-        else:
-            fits = middle + 1
-    return _without(ranks, entries[:fits])
 
-
-def _without(ranks: Mapping[str, Tensor], gone: list[tuple[float, str, int]]) -> dict[str, Tensor]:
-    keep = {group: torch.ones(len(values), dtype=torch.bool) for group, values in ranks.items()}
-    for _, group, index in gone:
-        keep[group][index] = False
-    return keep
-
-
-def _cost(net: Backbone, keep: Mapping[str, Tensor]) -> tuple[int, int]:
-    positions = settled(net, keep).positions
-    return net.cost(Widths({group: int(stays.sum()) for group, stays in positions.items()}))
-
-
-def _within(
-    net: Backbone, keep: Mapping[str, Tensor], max_macs: int | None, max_params: int | None
-) -> bool:
-    params, macs = _cost(net, keep)
-    return (max_macs is None or macs <= max_macs) and (max_params is None or params <= max_params)
+    least, most = 0, nested.last
+    if not fits(most):
+        params, macs = net.cost(nested.widths(most))
+        raise ValueError(
+            f"a budget must be at least {macs} MACs and {params} parameters, which the smallest "
+            f"widths take, got max_macs {max_macs} and max_params {max_params}"
+        )
+    while least < most:  # the fewest that must go
+        middle = (least + most) // 2
+        least, most = (least, middle) if fits(middle) else (middle + 1, most)
+    return nested.keep(least)

@@ -23,7 +23,10 @@ def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> None:
     first = next(images, None)
     if first is None:
         raise ValueError("batches must hold at least one batch, got none")
-    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    norms = [module for module in net.modules() if isinstance(module, kinds)]
+    if not norms:
+        return
     before = [(norm, norm.momentum, norm.training) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

@@ -8,9 +8,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from slbi.nets.backbone import Backbone
-from slbi.nets.transfer import carried_optimizer, carry_net
-from slbi.nets.widths import Widths
-from slbi.pruning.fold import absorb, constants
+from slbi.nets.counted import settle
+from slbi.nets.graph.find import Found
+from slbi.nets.graph.resize import NetT, known, resized
+from slbi.nets.transfer import carried_optimizer
+from slbi.pruning.fold import Constant, absorb, constants
 from slbi.pruning.keep import settled
 from slbi.pruning.mask import masked
 
@@ -18,17 +20,20 @@ AnyOptimizer = TypeVar("AnyOptimizer", bound=Optimizer | None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sliced(Generic[AnyOptimizer]):
+class Sliced(Generic[NetT, AnyOptimizer]):
     """What slicing made, and how far it may be trusted."""
 
-    net: Backbone
+    net: NetT
     optimizer: AnyOptimizer
+    found: Found
+    """Of `net`."""
     kept: Mapping[str, Tensor]
     """Group -> (O,) int64: for every filter left, the index it had. A stream keeps more than was
     asked: every position to which a filter of the stage before is still added."""
     inexact: tuple[str, ...]
-    """Groups whose removed filters emitted a constant that a padded reader does not see as one, at
-    the borders. BatchNorm must then be recalibrated, see `recalibrate`."""
+    """Groups whose removed filters emitted something that a reader cannot take up, such as a
+    constant that a padded reader does not see as one at the borders. BatchNorm must then be
+    recalibrated, see `recalibrate`."""
     rescued: tuple[str, ...]
     """Groups of which nothing would be left; their filter of the largest norm was kept."""
 
@@ -39,8 +44,14 @@ class Sliced(Generic[AnyOptimizer]):
 
 
 def slice_filters(
-    net: Backbone, optimizer: AnyOptimizer, keep: Mapping[str, Tensor], *, bias: bool = True
-) -> Sliced[AnyOptimizer]:
+    net: NetT,
+    optimizer: AnyOptimizer,
+    keep: Mapping[str, Tensor],
+    *,
+    found: Found | None = None,
+    shape: tuple[int, ...] | None = None,
+    bias: bool = True,
+) -> Sliced[NetT, AnyOptimizer]:
     """Return the network without the filters that are not kept, and its optimizer.
 
     In evaluation the result equals the masked network. What a masked filter still emits is a
@@ -53,30 +64,43 @@ def slice_filters(
         net: the network.
         optimizer: drives parameters of `net`, or None. Its state travels with the filters.
         keep: group -> (O,) bool; a group that is not named is kept whole.
+        found: of `net`; None for a backbone, which knows itself.
+        shape: of one input, without the batch, to see what masked filters emit; None for a
+            backbone. Of another network without a shape that is dropped, which equals the silent
+            mask wherever what lies between a norm and its readers answers zero with zero.
         bias: a removed filter's own bias goes with it; else what it makes of zero is taken up too.
 
     Raises:
-        ValueError: an unknown group, a mask that is not (O,) bool, or a parameter of the optimizer
-            that is not the network's.
+        ValueError: an unknown group, a mask that is not (O,) bool, a group that loses filters over
+            which a norm takes a statistic, or a parameter of the optimizer that is not the
+            network's.
 
     Source: docs/method.md, "Slice".
     """
-    stays = settled(net, keep)
-    whole = masked(net, keep, bias=bias)
-    image = net.classifier.weight.new_zeros(1, net.in_channels, net.size, net.size)
-    found = list(constants(whole, net.coupling(), stays.positions, image))
-    absorb(whole, found)
+    before = known(net, found)
+    stays = settled(net, keep, found=before)
+    if shape is None and isinstance(net, Backbone):
+        shape = (net.in_channels, net.size, net.size)
+    whole, emitted = net, list[Constant]()
+    if shape is not None:
+        whole = masked(net, keep, found=before, bias=bias)
+        image = next(net.parameters()).new_zeros(1, *shape)
+        emitted = list(constants(whole, before.coupling, stays.positions, image))
+        absorb(whole, emitted)
     kept = {group: position.nonzero().flatten() for group, position in stays.positions.items()}
-    narrow = net.hollow(Widths({group: len(indices) for group, indices in kept.items()}))
-    carry_net(whole, narrow, kept)
+    narrow, after = resized(whole, before, kept)
+    for group in after.coupling.groups:
+        for name in group.tensors("counted"):
+            settle(narrow.get_buffer(name))
     carried = optimizer
     if optimizer is not None:
-        carried = carried_optimizer(optimizer, net, narrow, kept)
-    uneven = {constant.group for constant in found if not constant.exact}
+        carried = carried_optimizer(optimizer, net, narrow, before, kept)
+    uneven = {constant.group for constant in emitted if not constant.exact}
     return Sliced(
         net=narrow,
         optimizer=carried,
+        found=after,
         kept=kept,
-        inexact=tuple(group for group in net.widths if group in uneven),
+        inexact=tuple(group for group in before.widths if group in uneven),
         rescued=stays.rescued,
     )

@@ -22,10 +22,12 @@ Phase = Literal[
     "random",
     "dense",
     "visualise",
+    "export",
 ]
 """What a step of the path belonged to: a round of growth, tuning, or tuning of a pruned network;
 training with twins at fixed widths, and what was trained behind it: the selected weights, the
-initial ones under the mask; a ticket and its rivals; pictures, which are no step of any path."""
+initial ones under the mask; a ticket and its rivals; pictures and exports, which are
+no step of any path."""
 
 Structure = Literal["filter", "element"]
 """What enters the support as one: a whole filter, or a single weight."""

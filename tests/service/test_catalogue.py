@@ -22,6 +22,7 @@ def test_defaults_are_fields_of_a_spec_and_in_their_range(catalogue: Catalogue) 
     needed: dict[str, dict[str, object]] = {
         "prune": {"source": {"job": job}, "pruning": {"percent": 50}},
         "visualise": {"source": {"job": job}},
+        "export": {"source": {"job": job}},
     }
     for defaults in [*every, catalogue.folder_defaults]:
         assert set(defaults) == set(KIND_NAMES)

@@ -10,7 +10,6 @@ from torch.nn.functional import cross_entropy, max_pool2d, relu
 
 from slbi.nets import backbones
 from slbi.nets.backbone import Backbone
-from slbi.nets.coupling import Coupling, FilterGroup, norm_ties, producer_ties, reader_tie
 from slbi.nets.sketch import LayerSketch
 from slbi.nets.widths import Widths
 from slbi.optim.optimizer import SLBI
@@ -44,20 +43,6 @@ class Flat(Backbone):
     def check_size(cls, name: str, size: int) -> None:
         if size != 8:
             raise ValueError(f"size must be 8 px for {name}, got {size}")
-
-    def coupling(self) -> Coupling:
-        conv = (
-            *producer_ties("conv"),
-            *norm_ties("norm"),
-            reader_tie("fc", "fc.bias", block=16),
-        )
-        fc = (*producer_ties("fc", bias=True), reader_tie("classifier", "classifier.bias"))
-        return Coupling(
-            groups=(
-                FilterGroup(name="conv", kind="conv", ties=conv),
-                FilterGroup(name="fc", kind="linear", ties=fc),
-            )
-        )
 
     def sketch(self) -> tuple[LayerSketch, ...]:
         raise NotImplementedError

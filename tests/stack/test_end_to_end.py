@@ -1,7 +1,11 @@
 import os
 import signal
+import subprocess
+import sys
 import uuid
+from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load as load_tensors
@@ -39,6 +43,62 @@ def epochs(stack: Stack, job_id: uuid.UUID) -> int:
     with stack.database.reading() as session:
         found = session.scalars(select(PathStep.step).where(PathStep.job_id == job_id))
         return len(found.all())
+
+
+FOREIGN = """
+import sys, zipfile
+sys.modules.update(dict.fromkeys(("slbi", "worker", "torchvision", "safetensors")))
+sys.path.insert(0, "model.zip")
+
+import torch
+from load import load
+
+zipfile.ZipFile("model.zip").extractall("model")
+torch.save(load("model")(torch.load("images.pt")), "logits.pt")
+"""
+"""What a stranger runs, in a process in which nothing of this project can be imported."""
+
+
+def test_a_grown_network_is_exported_and_strangers_predict_the_same(
+    stack: Stack, tmp_path: Path
+) -> None:
+    with stack.worker():
+        grown = submit(stack)
+        assert ended(stack, grown)["state"] == "succeeded"
+        url = f"/v1/jobs/{grown}/checkpoint"
+        missing = stack.client.get(url, params={"format": "torch"}).json()
+        assert missing["code"] == "not_exported"
+        spec = {**missing["request"]["body"], "export": {"formats": ["onnx", "torch"]}}
+        export = uuid.UUID(stack.client.post("/v1/jobs", json=spec).json()["id"])
+        job = ended(stack, export)
+    assert job["state"] == "succeeded", job
+
+    for form, name in (("safetensors", "net.safetensors"), ("onnx", "model.onnx")):
+        (tmp_path / name).write_bytes(stack.client.get(url, params={"format": form}).content)
+    archive = stack.client.get(url, params={"format": "torch"})
+    (tmp_path / "model.zip").write_bytes(archive.content)
+    net, about = load(tmp_path / "net.safetensors")
+    images = torch.tensor(load_digits().images[:5], dtype=torch.uint8)[:, None]
+    images = about.normalisation.apply(images)
+    torch.save(images, tmp_path / "images.pt")
+    environment = {key: os.environ[key] for key in os.environ if key != "PYTHONPATH"}
+    subprocess.run([sys.executable, "-c", FOREIGN], cwd=tmp_path, env=environment, check=True)
+    with torch.inference_mode():
+        logits = net(images)
+    largest = logits.abs().max()
+    assert (torch.load(tmp_path / "logits.pt") - logits).abs().max() <= 1e-6 * largest
+    session = onnxruntime.InferenceSession(
+        tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
+    )
+    (found,) = session.run(["logits"], {"images": images.numpy()})
+    assert (torch.from_numpy(found) - logits).abs().max() <= 1e-4 * largest
+
+    files = stack.client.get(f"/v1/jobs/{export}/artifacts").json()["items"]
+    assert [row["title"] for row in files] == ["model.onnx", "model.zip", "card.md"]
+    card = stack.client.get(files[-1]["href"]).text
+    assert "Licence of the data: CC BY 4.0" in card
+    assert "| test accuracy | 0." in card
+    assert "reached 0.8" in card or "No layer was widened." in card
 
 
 def test_a_job_over_http_comes_back_as_a_checkpoint_that_predicts(stack: Stack) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.spec.jobs import FromSource, JobSpec, VisualiseSpec
+from service.spec.jobs import JobSpec, Still, source_asked
 from service.spec.sections import SourceSpec
 from service.store.database import Database
 from service.store.path import StoredPath, read_path
@@ -33,17 +33,21 @@ def source_of(
     Raises:
         ValueError: a file is not kept any more, or is not what it was.
     """
-    if not isinstance(spec, FromSource):
+    source = source_asked(spec)
+    if source is None:
         return None
     with database.reading() as session:
-        checkpoint, order = _rows(session, spec.source, owner)
-        path = None
-        if isinstance(spec, VisualiseSpec) and spec.source.job is not None:
-            path = _records(read_path(session, spec.source.job, layers=(), first=None, last=None))
+        checkpoint, order = _rows(session, source, owner)
+        path, accuracy = None, None
+        if isinstance(spec, Still) and source.job is not None:
+            path = _records(read_path(session, source.job, layers=(), first=None, last=None))
+            read = select(Model.test_accuracy).where(Model.id == source.model)
+            accuracy = session.scalar(read.where(Model.job_id == source.job))
     return Source(
         checkpoint=_whole(artifacts, checkpoint),
         order=None if order is None else _whole(artifacts, order),
         path=path,
+        test_accuracy=accuracy,
     )
 
 

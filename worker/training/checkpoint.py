@@ -1,15 +1,15 @@
 """One member of a family as one safetensors file, its description in the file's own metadata.
 
-A stranger with torch, safetensors and this project's `slbi` rebuilds a member so:
+A stranger with this project, torch and safetensors rebuilds a member so:
 
     import json
     from safetensors import safe_open
     from safetensors.torch import load_file
-    from slbi.nets.backbones import build
+    from worker.training.backbones import build
     from slbi.nets.widths import Widths
     with safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()["slbi"])
-    shape = {key: about[key] for key in ("in_channels", "size", "classes")}
+    shape = {key: about[key] for key in ("in_channels", "size", "classes", "stem")}
     net = build(about["backbone"], Widths(about["widths"]), **shape).eval()
     net.load_state_dict(load_file(path))
 

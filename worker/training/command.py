@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from worker.training.checkpoint import described, load
+from worker.training.checkpoint import load
 from worker.training.launch import run as conduct
 from worker.training.plans import Source
+from worker.training.pretrained import tells
 from worker.training.recipes.conduct import Surroundings
 from worker.training.report import Report, Reporter
 from worker.training.suit import suited
@@ -15,7 +16,7 @@ DATA_DIRECTORIES = (Path("data"), Path("/usr/share/datasets"))
 """Where data sets are looked for by default: here, and where Debian's packages put them."""
 
 _NAMES = frozenset({"dataset", "backbone"})
-_ALONE = frozenset({"widths", "rivals", "transfer_to"})
+_ALONE = frozenset({"widths", "rivals", "transfer_to", "start"})
 """Fields of a spec that are no section."""
 
 
@@ -56,7 +57,7 @@ def run(
                 f"{name} must be set field by field, as {name}.FIELD=VALUE, got {value!r}"
             )
     if source is not None:
-        settings["source"] = Source(checkpoint=source, order=order)
+        settings["source"] = Source(checkpoint=source, order=order, local=True)
     result = conduct(
         suited(spec["dataset"], spec["backbone"], settings, kind),
         Surroundings(
@@ -79,7 +80,7 @@ def _told(source: Path, spec: Mapping[str, Any]) -> Mapping[str, Any]:
         ValueError: it names no data set or backbone, and the file none either.
     """
     told: dict[str, Any] = {}
-    if described(source):
+    if tells(source):
         _, about = load(source)
         data, compute = about.config["data"], about.config["compute"]
         told = {

@@ -1,9 +1,10 @@
 """What a run is given: every setting with its meaning, unit, range and one default."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from worker.training.groups import Stages, check_by_group, check_table
 from worker.training.ranges import one_of, whole, within
 
 STEMS = ("auto", "standard", "small")
@@ -12,6 +13,10 @@ SCHEDULES = ("cosine", "step", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 MEMORIES = ("auto", "ram", "disk")
+GROWTH_BY_STAGE = (
+    "start", "threshold", "ratio", "minimum", "min_width", "max_width", "together",
+)  # fmt: skip
+"""What a stage of `growth.stages` may set."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +93,17 @@ class GrowthConfig:
     minimum: int = 8
     """A widened group gets at least this many filters more, 1 to 1024."""
     multiple: int = 1
-    """Widths are rounded up to a multiple of this when a group is widened, 1 to 256."""
+    """Widths are rounded up to a multiple of this when a group is widened, and when it is cut to
+    its support, 1 to 256."""
+    min_width: int | Mapping[str, int] = 1
+    """Filters that a group has at least, from the start and when it is cut to its support, 1 to
+    65536: one number for all or one per group."""
+    exclude: Sequence[str] = ()
+    """Groups, by name or pattern (`stage1.*`), that are neither widened nor cut."""
+    stages: Stages | None = None
+    """Name or pattern of groups -> what they share of `GROWTH_BY_STAGE`. What names a single group
+    comes first, in a table or here, then its pattern, then what holds for all. Those of a stage
+    that are `together` have one fill and grow to one common width."""
     seed: str = "random"
     """What new filters start as: random, orthogonal or gradmax."""
     mode: Literal["carry", "restart"] = "carry"
@@ -99,6 +114,9 @@ class GrowthConfig:
     """No network of more parameters is grown, 1 or more; None: no limit."""
     max_macs: int | None = None
     """No network of more multiply-accumulates an image is grown, 1 or more; None: no limit."""
+    max_latency_ms: float | None = None
+    """No network is grown that takes longer for an image on the device and the threads of the run,
+    ms, above 0; measured before it is grown. None: no limit."""
     max_epochs: int | None = None
     """Epochs of all rounds together, 1 to 1,000,000; None: `round_epochs` times `max_rounds`."""
     max_seconds: float | None = None
@@ -108,9 +126,8 @@ class GrowthConfig:
     no network is widened, that would leave too few for the tuning; None: no limit."""
 
     def __post_init__(self) -> None:
-        starts = self.start if isinstance(self.start, Mapping) else {"": self.start}
-        for group, width in starts.items():
-            whole(f"start{group and '.' + group}", width, 1, 4096)
+        check_table("start", self.start, 1, 4096)
+        check_by_group(self, GROWTH_BY_STAGE)
         levels = self.threshold if isinstance(self.threshold, Mapping) else {"": self.threshold}
         for group, level in levels.items():
             within(f"threshold{group and '.' + group}", level, 0, 1, above=True)
@@ -133,6 +150,8 @@ class GrowthConfig:
             cap: int | None = getattr(self, name)
             if cap is not None:
                 whole(name, cap, 1)
+        if self.max_latency_ms is not None:
+            within("max_latency_ms", self.max_latency_ms, 0, 1e6, above=True)
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ValueError(f"max_seconds must be > 0, got {self.max_seconds!r}")
 

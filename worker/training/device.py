@@ -13,7 +13,7 @@ from worker.training.config import ComputeConfig
 
 Purpose = Literal[
     "weights", "split", "order", "augment", "growth", "optimizer", "recalibrate", "rival",
-    "transfer", "picture", "dropout",
+    "transfer", "picture", "dropout", "initial",
 ]  # fmt: skip
 """What random numbers are for. Each purpose draws from a generator of its own, so that e.g. a
 change of augmentation leaves the initial weights as they were."""

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 from worker.training.config import GrowConfig
 from worker.training.plans import (
+    ExportConfig,
     PruneConfig,
     TicketConfig,
     TrainConfig,
@@ -16,6 +17,7 @@ from worker.training.plans import (
 )
 from worker.training.ranges import one_of
 from worker.training.recipes.conduct import Surroundings
+from worker.training.recipes.export import export
 from worker.training.recipes.grow import grow
 from worker.training.recipes.prune import prune
 from worker.training.recipes.result import Result
@@ -57,6 +59,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "weights": Kind(config=WeightsConfig, recipe=weights),
         "ticket": Kind(config=TicketConfig, recipe=ticket),
         "visualise": Kind(config=VisualiseConfig, recipe=visualise),
+        "export": Kind(config=ExportConfig, recipe=export),
     }
 )
 """Every kind of run, by name."""

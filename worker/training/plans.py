@@ -7,6 +7,7 @@ from typing import Literal
 
 from slbi.structure.path import PathList
 from worker.training.config import STEMS, ComputeConfig, DataConfig, OptimConfig
+from worker.training.groups import Stages, check_by_group
 from worker.training.ranges import one_of, whole, within
 
 STRUCTURES = ("filter", "mixed", "element")
@@ -14,7 +15,27 @@ SCALINGS = ("none", "fan", "initial")
 SCHEDULES = ("constant", "drops", "cosine")
 ORDERS = ("mixed", "lexicographic", "norm")
 RIVALS = ("random", "dense")
+STARTS = ("source", "initial")
+PRUNING_BY_STAGE = ("percent", "min_width")
+"""What a stage of `pruning.stages` may set."""
+EXPORTS = ("onnx", "pt2", "torch", "card")
 PICTURES = ("weights", "activation", "kept", "support", "order")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A finished model that a run starts from."""
+
+    checkpoint: Path
+    """A file that `worker.training.checkpoint` wrote, or one that holds tensors alone."""
+    order: Path | None = None
+    """A file with the entry order of single weights, where there is one."""
+    local: bool = False
+    """Whether the file belongs to who runs this: then one that torch wrote, .pth, is read too."""
+    path: PathList | None = None
+    """The structure path of the run that made it, where there is one."""
+    test_accuracy: float | None = None
+    """Of the model, 0 to 1, where that run read the test split."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,6 +188,12 @@ class TicketConfig:
     mask, the same weights."""
     transfer_to: str | None = None
     """A second data set, of images of the same shape, on which all of it is retrained as well."""
+    source: Source | None = None
+    """A finished model in which the mask is searched for, instead of in initial weights; its widths
+    are the network's."""
+    start: Literal["source", "initial"] | None = None
+    """To what a rewind of 0 goes back where there is a source: to its weights, or to initial ones
+    that no training has seen; None: to its weights."""
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:
@@ -186,18 +213,20 @@ class TicketConfig:
             )
         for rival in self.rivals:
             one_of("rivals", rival, RIVALS)
+        self._check_source()
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
-    """A finished model that a run starts from."""
-
-    checkpoint: Path
-    """A file that `worker.training.checkpoint` wrote, or one that holds tensors alone."""
-    order: Path | None = None
-    """A file with the entry order of single weights, where there is one."""
-    path: PathList | None = None
-    """The structure path of the run that made it, where there is one."""
+    def _check_source(self) -> None:
+        if self.start is not None:
+            one_of("start", self.start, STARTS)
+            if self.source is None:
+                raise ValueError(f"start needs a source, got {self.start!r} without one")
+        if self.source is not None and self.widths is not None:
+            raise ValueError(f"widths must be those of the source, got {self.widths!r}")
+        if self.start == "initial" and self.mask.rewind:
+            raise ValueError(
+                f"mask rewind must be 0 where the ticket starts from initial weights, "
+                f"got {self.mask.rewind}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,6 +243,18 @@ class PruningConfig:
     """Or: until an image takes no more multiply-accumulates, over all groups by one order."""
     max_params: int | None = None
     """Or: until there are no more parameters."""
+    max_latency_ms: float | None = None
+    """Or: until an image takes no longer on the device and the threads of the run, ms, above 0; it
+    is measured, and met within 5 percent where the widths allow it."""
+    multiple: int = 1
+    """Widths are rounded up to a multiple of this, 1 to 256."""
+    min_width: int | Mapping[str, int] = 1
+    """Filters that a group keeps at least, 1 to 65536: one number for all or one per group."""
+    exclude: Sequence[str] = ()
+    """Groups, by name or pattern (`stage1.*`), of which nothing goes."""
+    stages: Stages | None = None
+    """Name or pattern of groups -> what they share of `PRUNING_BY_STAGE`. What names a single group
+    comes first, in a table or here, then its pattern, then what holds for all."""
     bias: bool = True
     """Prune a filter's bias and the scale and shift of its norm too: it then emits nothing."""
     slice: bool = True
@@ -221,22 +262,34 @@ class PruningConfig:
 
     def __post_init__(self) -> None:
         one_of("pruning order", self.order, ORDERS)
-        if self.percent is not None:
-            table = self.percent if isinstance(self.percent, Mapping) else {"": self.percent}
-            if not table:
-                raise ValueError("percent must name one group or weight or more, got none")
-            for name, percent in table.items():
-                within(f"percent{name and '.' + name}", percent, 0, 100)
+        self._check_percent()
         for name in ("max_macs", "max_params"):
             cap: int | None = getattr(self, name)
             if cap is not None:
                 whole(name, cap, 1)
+        if self.max_latency_ms is not None:
+            within("max_latency_ms", self.max_latency_ms, 0, 1e6, above=True)
+            if not self.slice:
+                raise ValueError("max_latency_ms needs slice: a filter of zeros takes its time")
+        whole("multiple", self.multiple, 1, 256)
+        check_by_group(self, PRUNING_BY_STAGE)
         budget = self.max_macs is not None or self.max_params is not None
-        if budget == (self.percent is not None):
+        staged = any("percent" in stage for stage in (self.stages or {}).values())
+        ways = [self.percent is not None or staged, budget, self.max_latency_ms is not None]
+        if sum(ways) != 1:
             raise ValueError(
-                "pruning needs either percent, or max_macs and max_params or one of them, "
-                f"got {'both' if budget else 'neither'}"
+                "pruning needs either percent, or max_macs and max_params or one of them, or "
+                f"max_latency_ms, got {'several' if any(ways) else 'none'}"
             )
+
+    def _check_percent(self) -> None:
+        if self.percent is None:
+            return
+        table = self.percent if isinstance(self.percent, Mapping) else {"": self.percent}
+        if not table:
+            raise ValueError("percent must name one group or weight or more, got none")
+        for name, percent in table.items():
+            within(f"percent{name and '.' + name}", percent, 0, 100)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -293,6 +346,36 @@ class VisualiseConfig:
     stem: str = "auto"
     """As for `GrowConfig`; a source that describes itself tells it."""
     pictures: PicturesConfig = field(default_factory=PicturesConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+    def __post_init__(self) -> None:
+        one_of("stem", self.stem, STEMS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FormatsConfig:
+    """In which formats a network is handed over."""
+
+    formats: Sequence[str] | None = None
+    """Which of `EXPORTS`; None: all. A card is written in any case."""
+    check: bool = True
+    """Run every file on images of the test split, and fail where it predicts something else."""
+
+    def __post_init__(self) -> None:
+        for name in self.formats or ():
+            one_of("formats", name, EXPORTS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportConfig:
+    """A whole `export` run."""
+
+    source: Source
+    backbone: str
+    data: DataConfig
+    stem: str = "auto"
+    """As for `GrowConfig`; a source that describes itself tells it."""
+    export: FormatsConfig = field(default_factory=FormatsConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:

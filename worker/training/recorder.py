@@ -13,6 +13,12 @@ ModelKind = Literal["grown", "trained", "pruned", "masked", "tuned", "ticket", "
 twins; sliced to its support, or put under a mask; tuned behind that; trained from early weights
 under a mask, and the rivals of that, under the same mask from random weights or without a mask."""
 
+FileKind = Literal["picture", "order", "mask", "table", "export", "card"]
+"""What a file beside the models is."""
+
+FileFormat = Literal["png", "safetensors", "json", "csv", "onnx", "pt2", "zip", "md"]
+"""What its name ends in."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProgressRecord:
@@ -73,8 +79,8 @@ class FileRecord:
     title: str
     """Its name within the run, e.g. "conv1-weights.png", ending in its format. A later file of the
     same title takes its place."""
-    kind: Literal["picture", "order", "mask", "table"]
-    format: Literal["png", "safetensors", "json", "csv"]
+    kind: FileKind
+    format: FileFormat
     step: int
     """Last step of the path by then, 0 before the first: an attempt that goes on from an earlier
     one has the file made again."""

@@ -104,7 +104,7 @@ class ArtifactAnswer(BaseModel):
 
     id: uuid.UUID
     title: str | None = Field(description="Its name within the job; null for that of a model.")
-    kind: str = Field(description="checkpoint, picture, order, mask or table.")
+    kind: str = Field(description="checkpoint, picture, order, mask, table, export or card.")
     format: str
     step: int | None = Field(description="Last step of the path by then; null for a model's.")
     sha256: str

@@ -1,6 +1,6 @@
 """Find the coupling of any network: trace it, follow its filters, write down who shares them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -39,6 +39,14 @@ class Found:
             )
         return Found(
             coupling=self.coupling.at(self.widths, widths), widths=self.widths.replaced(widths)
+        )
+
+    def called(self, names: Mapping[str, str], order: Sequence[str]) -> "Found":
+        """Return the same under other names of the groups, see `Coupling.called`."""
+        widths = {names[group]: width for group, width in self.widths.items()}
+        return Found(
+            coupling=self.coupling.called(names, order),
+            widths=Widths({name: widths[name] for name in order}),
         )
 
 

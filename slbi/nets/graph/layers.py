@@ -7,7 +7,8 @@ from torch.fx import Node
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
-from slbi.nets.coupling import NEUTRAL
+from slbi.nets.counted import CountedLayerNorm
+from slbi.nets.coupling import NEUTRAL, Role
 from slbi.nets.graph.layout import Layout
 from slbi.nets.graph.sheet import Passage
 from slbi.nets.graph.value import Laid, Value, still
@@ -117,6 +118,19 @@ def layer_norm(walk: Walk, node: Node) -> Value:
             if tensor is not None:
                 walk.sheet.tie(tensor, index, layout, "norm", fill=NEUTRAL[attribute])
         walk.sheet.count(path, "normalized_shape", layout, index=index)
+    return x
+
+
+def counted_layer_norm(walk: Walk, node: Node) -> Value:
+    """Tie a norm over some of its filters: a new one does not count, and changes no other."""
+    module, path, x = _called(walk, node)
+    layout = x.axes[module.axis]
+    roles: dict[str, Role] = {"weight": "norm", "bias": "norm", "counted": "counted"}
+    for attribute, role in roles.items():
+        tensor = walk.sheet.name(path, attribute)
+        if tensor is not None:
+            walk.sheet.tie(tensor, 0, layout, role, fill=NEUTRAL.get(attribute, 0.0))
+    walk.sheet.count(path, "normalized_shape", layout, index=0)
     return x
 
 
@@ -236,6 +250,7 @@ LAYERS = {
     (nn.Linear,): linear,
     (_BatchNorm, _InstanceNorm): channel_norm,
     (nn.LayerNorm, nn.RMSNorm): layer_norm,
+    (CountedLayerNorm,): counted_layer_norm,
     (nn.GroupNorm,): group_norm,
     (nn.PReLU,): prelu,
     (

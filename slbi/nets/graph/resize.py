@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,45 @@ from slbi.nets.graph.find import Found
 from slbi.nets.transfer import Sources, carry_entries, carry_route, is_channels_last, tables
 from slbi.nets.widths import Widths
 
+NetT = TypeVar("NetT", bound=nn.Module)
+
+
+@runtime_checkable
+class Knowing(Protocol):
+    """A network that knows its own filters, as every backbone does."""
+
+    def found(self) -> Found:
+        """Return its coupling and widths."""
+
+    def adopt(self, found: Found) -> None:
+        """Take note of the filters that surgery has left it, in place."""
+
+
+def known(net: nn.Module, found: Found | None) -> Found:
+    """Return what is found of a network: what is given, or what it knows itself.
+
+    Raises:
+        ValueError: neither, or what is given is not of this network as it is.
+    """
+    if found is None:
+        if not isinstance(net, Knowing):
+            raise ValueError("found must be given for a network that is no backbone, got None")
+        return net.found()
+    state = net.state_dict(keep_vars=True)
+    for (tensor, axis), ties in found.coupling.by_axis().items():
+        group, last = ties[-1]
+        end = last.offset + found.widths[group] * last.block
+        if tensor not in state or state[tensor].shape[axis] < end:
+            length = "none" if tensor not in state else state[tensor].shape[axis]
+            raise ValueError(
+                f"found must be of the network as it is, whose {tensor!r} then had {end} entries "
+                f"along axis {axis} or more, got {length}"
+            )
+    return found
+
 
 @torch.no_grad()
-def resized(net: nn.Module, found: Found, sources: Sources) -> tuple[nn.Module, Found]:
+def resized(net: NetT, found: Found, sources: Sources) -> tuple[NetT, Found]:
     """Return the network with other filters, and what was found of it at its new widths.
 
     It is a copy of the same class: code, hooks, training flags, `requires_grad`, dtype, device and
@@ -32,6 +68,8 @@ def resized(net: nn.Module, found: Found, sources: Sources) -> tuple[nn.Module, 
     whole = whole_sources(found.widths, sources)
     ties = found.coupling.by_tensor()
     routes = {route.buffer: route for route in found.coupling.routes}
+    state = [*net.parameters(), *net.buffers()]
+    channels_last = any(is_channels_last(tensor) for tensor in state)
     memo: dict[int, Any] = {}
     for name, tensor in [*net.named_parameters(), *net.named_buffers()]:
         if name in routes:
@@ -40,15 +78,21 @@ def resized(net: nn.Module, found: Found, sources: Sources) -> tuple[nn.Module, 
             carry_route(tensor, renumbered, route, whole)
             memo[id(tensor)] = renumbered
         else:
-            memo[id(tensor)] = _resized_tensor(tensor, ties.get(name, []), found.widths, whole)
+            made = _resized_tensor(tensor, ties.get(name, []), found.widths, whole)
+            if channels_last and made.ndim == 4:
+                # Of one channel the layout of a tensor does not show; it must when there are more.
+                made = made.contiguous(memory_format=torch.channels_last)
+            memo[id(tensor)] = _like(tensor, made)
     new = copy.deepcopy(net, memo)
     widths = Widths({group: len(source) for group, source in whole.items()})
     for attribute in found.coupling.attributes:
         _set(new.get_submodule(attribute.module), attribute, attribute.value(widths))
-    return new, found.resized(widths)
+    left = found.resized(widths)
+    _tell(new, left)
+    return new, left
 
 
-def rebuilt(net: nn.Module, found: Found, widths: Widths) -> tuple[nn.Module, Found]:
+def rebuilt(net: NetT, found: Found, widths: Widths) -> tuple[NetT, Found]:
     """Return the network at any widths, to be loaded with the state of one that has them.
 
     Args:
@@ -65,6 +109,12 @@ def rebuilt(net: nn.Module, found: Found, widths: Widths) -> tuple[nn.Module, Fo
         positions = torch.arange(width)
         sources[group] = torch.where(positions < found.widths[group], positions, -1)
     return resized(net, found, sources)
+
+
+def _tell(net: object, found: Found) -> None:
+    """Let a network that knows its filters know these, in place."""
+    if isinstance(net, Knowing):
+        net.adopt(found)
 
 
 def whole_sources(before: Widths, sources: Sources) -> dict[str, Tensor]:
@@ -97,9 +147,12 @@ def _resized_tensor(
     along = tables(old.shape, ties, before, sources)
     shape = [len(along[axis]) if axis in along else length for axis, length in enumerate(old.shape)]
     new = torch.full(shape, ties[0][1].fill if ties else 0, dtype=old.dtype, device=old.device)
-    if is_channels_last(old):
-        new = new.contiguous(memory_format=torch.channels_last)
     carry_entries(old.detach(), new, along)
+    return new
+
+
+def _like(old: Tensor, new: Tensor) -> Tensor:
+    """Return a parameter where the old tensor is one."""
     if isinstance(old, nn.Parameter):
         return nn.Parameter(new, requires_grad=old.requires_grad)
     return new

@@ -89,7 +89,7 @@ BAD: list[tuple[str, dict[str, Any], str, str, str]] = [
     *((kind, {"backbone": "x"}, "/backbone", "unknown_backbone", "vgg11") for kind in FRESH),
     *(
         (kind, {"backbone": "vgg13"}, "/backbone", "other_backbone", "that of the source, vgg11")
-        for kind in ("prune", "visualise")
+        for kind in ("prune", "visualise", "export")
     ),
     *(
         (kind, {"backbone": "lenet5"}, "/data/image_size", "unsuitable_size", "28 or 32 px")
@@ -105,7 +105,10 @@ BAD: list[tuple[str, dict[str, Any], str, str, str]] = [
         )
         for kind in (*FRESH, "prune")
     ),
-    ("visualise", {"compute": {"processes": 2}}, "/compute/processes", "trains_nothing", "got 2"),
+    *(
+        (kind, {"compute": {"processes": 2}}, "/compute/processes", "trains_nothing", "got 2")
+        for kind in ("visualise", "export")
+    ),
     *(
         change
         for kind in ("train", "weights", "ticket")
@@ -143,6 +146,9 @@ BAD: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("ticket", {"transfer_to": "x"}, "/transfer_to", "unknown_dataset", "known: "),
     ("ticket", {"transfer_to": "cifar10"}, "/transfer_to", "absent_dataset", "looked in"),
     ("ticket", {"transfer_to": "mnist"}, "/transfer_to", "other_shape", "8 px like digits"),
+    ("ticket", {"source": {}}, "/source", "value_error", "source must name either a job or"),
+    ("ticket", {"start": "source"}, "/start", "needs_source", "start needs a source"),
+    ("ticket", {"start": "end"}, "/start", "literal_error", "'source' or 'initial'"),
     ("prune", {"source": {}}, "/source", "value_error", "source must name either a job or"),
     ("prune", {"source": None}, "/source", "model_attributes_type", "source"),
     ("prune", {"source": {"job": "7"}}, "/source/job", "uuid_parsing", "source.job must be a"),
@@ -168,6 +174,41 @@ BAD: list[tuple[str, dict[str, Any], str, str, str]] = [
         "unknown_group",
         "classifier.weight; got 'fc/1'",
     ),
+    (
+        "prune",
+        {"pruning": {"max_macs": 9, "max_latency_ms": 1}},
+        "/pruning",
+        "value_error",
+        "or max_latency_ms",
+    ),
+    (
+        "prune",
+        {"pruning": {"max_latency_ms": 1, "slice": False}},
+        "/pruning",
+        "value_error",
+        "must slice",
+    ),
+    (
+        "prune",
+        {"pruning": {"percent": 5, "exclude": ["conv9"]}},
+        "/pruning/exclude/0",
+        "unknown_group",
+        "conv7, conv8; got 'conv9'",
+    ),
+    (
+        "prune",
+        {"pruning": {"stages": {"fc*": {"percent": 5}}}},
+        "/pruning/stages/fc*",
+        "unknown_group",
+        "conv8; got 'fc*'",
+    ),
+    (
+        "prune",
+        {"pruning": {"percent": 5, "min_width": {"fc": 1}}},
+        "/pruning/min_width/fc",
+        "unknown_group",
+        "conv8; got 'fc'",
+    ),
     ("prune", {"finetune": {"factor": 1}}, "/finetune/factor", "less_than_equal", "got 1"),
     (
         "visualise",
@@ -179,6 +220,10 @@ BAD: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("visualise", {"pictures": {"layers": []}}, "/pictures/layers", "too_short", "at least 1"),
     ("visualise", {"pictures": {"show": ["x"]}}, "/pictures/show/0", "literal_error", "'weights'"),
     ("visualise", {"optim": {}}, "/optim", "extra_forbidden", "no such field"),
+    ("export", {"export": {"formats": []}}, "/export/formats", "too_short", "at least 1"),
+    ("export", {"export": {"formats": ["tf"]}}, "/export/formats/0", "literal_error", "'onnx'"),
+    ("export", {"export": {"check": "maybe"}}, "/export/check", "bool_parsing", "a valid boolean"),
+    ("export", {"pictures": {}}, "/pictures", "extra_forbidden", "no such field"),
     ("train", {"growth": {}}, "/growth", "extra_forbidden", "no such field"),
 ]
 
@@ -203,6 +248,7 @@ def test_a_bad_spec_of_a_kind_is_refused_where_it_is_bad(
         *((kind, ["/dataset", "/backbone"]) for kind in FRESH),
         ("prune", ["/source", "/pruning"]),
         ("visualise", ["/source"]),
+        ("export", ["/source"]),
     ],
 )
 def test_what_a_kind_needs_is_named(local: Service, kind: str, left_out: list[str]) -> None:

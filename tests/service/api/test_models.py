@@ -104,7 +104,7 @@ def test_a_job_without_a_model_says_so(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["format=onnx", "max_macs=0", "kind=big", "max_mac=1", "min_accuracy=nan"]
+    "query", ["format=tflite", "max_macs=0", "kind=big", "max_mac=1", "min_accuracy=nan"]
 )
 def test_a_bad_bound_is_refused(local: Service, finished_here: FinishedJob, query: str) -> None:
     answer = local.client.get(f"/v1/jobs/{finished_here.job_id}/checkpoint?{query}")

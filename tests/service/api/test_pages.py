@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
-from tests.service.origins import Origin, store_origin
+from tests.service.origins import Origin, send, store_origin
 from tests.service.running import Service
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -15,7 +16,9 @@ FLOWS = re.findall(r"```json\n(\{.*?\})\n```", (DOCS / "flows.md").read_text(), 
 ASKED = re.findall(r"^ask '(.*)'$", (DOCS / "api.md").read_text(), re.MULTILINE)
 
 
-def _spec(text: str, origin: Origin) -> dict[str, Any]:
+def _spec(text: str, origin: Origin, client: TestClient) -> dict[str, Any]:
+    if '"UPLOAD"' in text:
+        text = text.replace("UPLOAD", send(client))
     text = text.replace("'$JOB'", "JOB").replace('"JOB"', f'"{origin.job}"')
     spec: dict[str, Any] = json.loads(text)
     return spec
@@ -39,7 +42,7 @@ def layouts(name: str) -> list[str]:
 
 
 def test_the_pages_show_every_kind() -> None:
-    kinds = ["grow", "train", "weights", "ticket", "prune", "visualise"]
+    kinds = ["grow", "train", "weights", "ticket", "prune", "visualise", "export"]
     for texts in (FLOWS, ASKED):
         assert {kind for kind in kinds if any(f'"{kind}"' in text for text in texts)} == set(kinds)
 
@@ -57,5 +60,7 @@ def test_a_spec_that_a_page_shows_is_taken(everything: Service, text: str) -> No
     spec = trained if lenet else {"dataset": "digits", "backbone": "vgg11"}
     groups = ("conv1", "conv2", "conv3", "fc1") if lenet else None
     origin = store_origin(everything, spec=spec, groups=groups)
-    answer = everything.client.post("/v1/jobs?dry_run=true", json=_spec(text, origin))
+    answer = everything.client.post(
+        "/v1/jobs?dry_run=true", json=_spec(text, origin, everything.client)
+    )
     assert answer.status_code == 200, answer.text

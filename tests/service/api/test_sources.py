@@ -125,6 +125,27 @@ def test_an_upload_of_tensors_alone_needs_data_set_backbone_and_norms(local: Ser
     assert _submit(local, source, **SPEC, **norms).status_code == 202
 
 
+def test_a_ticket_may_be_searched_for_in_an_upload_or_in_a_model_of_a_job(local: Service) -> None:
+    origin = store_origin(local)
+    for source in ({"upload": send(local.client)}, {"job": str(origin.job)}):
+        spec = {"kind": "ticket", **SPEC, "source": source, "start": "initial"}
+        job = local.client.post("/v1/jobs", json=spec).json()
+        assert job["spec"]["source"] == {"job": None, "model": None, "upload": None} | source | (
+            {"model": str(origin.models[1])} if "job" in source else {}
+        )
+        with local.database.reading() as session:
+            row = session.get_one(Job, uuid.UUID(job["id"]))
+            named = {"job": row.source_job, "upload": row.source_upload}
+        assert {name: str(value) for name, value in named.items() if value} == source
+    for change, told in (
+        ({"widths": 8}, ("/widths", "of_the_source")),
+        ({"mask": {"rewind": 1}}, ("/mask/rewind", "no_such_epoch")),
+        ({"backbone": "vgg13"}, ("/backbone", "other_backbone")),
+    ):
+        answer = local.client.post("/v1/jobs", json={**spec, **change})
+        assert _refusal(answer)[:2] == told
+
+
 def test_an_upload_has_no_path_to_draw(local: Service) -> None:
     spec = {
         "kind": "visualise",

@@ -145,6 +145,7 @@ def test_a_bar_says_what_a_job_is_doing_until_its_next_epoch(kind: str, said: st
         ("random", "rival: random  epoch"),
         ("dense", "rival: dense  epoch"),
         ("visualise", "draw  picture 12/60  left 2:03:07  widths"),
+        ("export", "export  file 12/60  left 2:03:07  widths"),
     ],
 )
 def test_every_phase_is_told_as_what_it_is(phase: str, said: str) -> None:

@@ -8,7 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision.models
 
+from slbi.growth.narrow import narrow, start_widths
+from slbi.nets.graph.find import find
 from tests.service.tensor_files import sound
 from worker.training.checkpoint import load
 
@@ -93,7 +97,7 @@ BRIEF = ("widths=8", "train.epochs=1", "optim.batch=256", "compute.threads=1")
 
 
 @pytest.mark.slow
-def test_a_trained_network_is_pruned_and_drawn_from_its_file(tmp_path: Path) -> None:
+def test_a_trained_network_is_pruned_drawn_and_exported_from_its_file(tmp_path: Path) -> None:
     folder = tmp_path / "trained"
     trained = _slbi("train", "digits", "vgg11", *_set(*BRIEF, "compute.seed=3"), "-o", str(folder))
     assert trained.returncode == 0, trained.stderr
@@ -121,6 +125,14 @@ def test_a_trained_network_is_pruned_and_drawn_from_its_file(tmp_path: Path) -> 
     titles = {f"{layer}-weights.png", f"{layer}-activation.png"}
     assert titles == {line.split(":")[0] for line in drawn.stdout.splitlines() if ".png:" in line}
 
+    out = tmp_path / "e"
+    made = _slbi("export", net, "--format", "onnx", "--format", "torch", "-o", str(out))
+    assert made.returncode == 0, made.stderr
+    assert "export  file 2/2" in made.stdout
+    assert {path.name for path in out.iterdir()} == {"model.onnx", "model.zip", "card.md"}
+    wrong = _slbi("export", net, "--format", "tf", "-o", str(out))
+    assert (wrong.returncode, "formats must be one of onnx, pt2" in wrong.stderr) == (2, True)
+
 
 @pytest.mark.slow
 def test_a_ticket_ends_with_its_arms_and_weights_with_what_is_kept(tmp_path: Path) -> None:
@@ -141,7 +153,7 @@ def test_a_ticket_ends_with_its_arms_and_weights_with_what_is_kept(tmp_path: Pat
     assert "kept.csv: " in kept.stdout
 
 
-@pytest.mark.parametrize("command", ["prune", "visualise"])
+@pytest.mark.parametrize("command", ["prune", "visualise", "export"])
 def test_a_file_that_does_not_describe_itself_needs_names(command: str, tmp_path: Path) -> None:
     bare = tmp_path / "net.safetensors"
     bare.write_bytes(sound(8))
@@ -149,3 +161,28 @@ def test_a_file_that_does_not_describe_itself_needs_names(command: str, tmp_path
     assert ended.returncode == 2
     assert "backbone must be given" in ended.stderr
     assert _slbi(command, str(tmp_path / "none"), "digits").returncode == 2
+
+
+@pytest.mark.slow
+def test_a_file_of_torchvision_is_pruned_and_a_ticket_found_in_it(tmp_path: Path) -> None:
+    net = torchvision.models.alexnet(num_classes=7)
+    found = find(net, (3, 64, 64))
+    slim = narrow(net, start_widths(found, ratio=1 / 16), found=found)
+    torch.save(slim.state_dict(), tmp_path / "alexnet.pth")
+    file, brief = str(tmp_path / "alexnet.pth"), ("data.image_size=64", "compute.threads=1")
+    quick = _set(*brief, "pruning.percent=50", "pruning.order=norm", "finetune.epochs=0")
+    pruned = _slbi(
+        "prune", file, "digits", "--backbone", "alexnet", *quick, "-o", str(tmp_path / "p")
+    )
+    assert pruned.returncode == 0, pruned.stderr
+    assert "begun anew, for 10 classes instead of 7" in " ".join(pruned.stdout.split())
+
+    quick = _set(*brief, "train.epochs=1", "retrain.epochs=1", "rivals=[]", "start=source")
+    ticket = ("ticket", "digits", "alexnet", "--source", file)
+    ended = _slbi(*ticket, *quick, "-o", str(tmp_path / "t"))
+    assert ended.returncode == 0, ended.stderr
+    assert "start" in ended.stdout
+
+    unnamed = _slbi("prune", file, *_set("pruning.percent=50"), "-o", str(tmp_path / "u"))
+    assert unnamed.returncode == 2
+    assert "backbone and dataset must be given" in " ".join(unnamed.stderr.split())

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import onnxruntime
 import pytest
 
 from bench.service import served
@@ -181,6 +183,29 @@ def test_a_pulled_model_has_its_description_beside_it(
     assert beside == pulled["description"]
     assert beside["backbone"] == "vgg11"
     assert target.stat().st_size > 1000
+
+
+def test_a_model_is_exported_when_it_is_first_pulled_in_a_format(
+    server: str, finished: str, tmp_path: Path
+) -> None:
+    target = tmp_path / "net.onnx"
+    pulled = _slbi("pull", finished, "--format", "onnx", "-o", str(target), server=server)
+    assert pulled.returncode == 0, pulled.stderr
+    assert pulled.stdout.startswith("Export ")
+    card = (tmp_path / "net.md").read_text()
+    session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"images": np.zeros((3, 1, 8, 8), "float32")})
+    assert logits.shape == (3, 10)
+    assert "| model.onnx | onnx |" in card
+
+    again = _read(
+        _slbi("pull", finished, "--format", "onnx", "-o", str(target), "--json", server=server)
+    )
+    assert again["beside"] == str(tmp_path / "net.md")
+    exports = _read(_slbi("jobs", "--kind", "export", "--json", server=server))
+    assert len(exports) == 1
+    shown = _slbi("show", exports[0]["id"], server=server).stdout
+    assert "onnxruntime" in shown
 
 
 def test_the_files_of_a_job_are_listed_and_fetched(

@@ -154,3 +154,46 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, Any], message: str) 
 def test_an_unknown_group_is_refused() -> None:
     with pytest.raises(ValueError, match="due groups must be among a, b, got 'c'"):
         plan(WIDTHS, ["c"])
+
+
+def test_a_closed_group_is_refused_with_its_reason_and_the_others_grow() -> None:
+    made = plan(WIDTHS, ["a", "b"], closed={"a": "it is excluded"})
+    assert dict(made.widths) == {"a": 10, "b": 110}
+    assert [(r.group, r.reason) for r in made.refused] == [("a", "it is excluded")]
+
+
+TEAM = Widths({"a": 8, "b": 12, "c": 5})
+
+
+def test_groups_that_grow_together_take_the_largest_width_that_one_asks_for() -> None:
+    made = plan(TEAM, ["a"], minimum=4, multiple=4, together=[("a", "b")])
+    assert dict(made.widths) == {"a": 16, "b": 16, "c": 5}
+    assert [(c.group, c.before, c.after) for c in made.changes] == [("a", 8, 16), ("b", 12, 16)]
+
+
+def test_together_they_stay_below_the_least_of_their_greatest_widths() -> None:
+    made = plan(TEAM, ["a", "b"], together=[("a", "b")], max_width={"a": 14, "b": 40})
+    assert dict(made.widths) == {"a": 14, "b": 14, "c": 5}
+    full = plan(made.widths, ["a"], together=[("a", "b")], max_width={"a": 14, "b": 40})
+    assert [(r.group, r.reason) for r in full.refused] == [
+        ("a", "14 filters have reached max_width 14"),
+        ("b", "14 filters have reached max_width 14"),
+    ]
+
+
+@given(st.integers(20, 60), st.sampled_from([1, 4]))
+def test_together_they_have_one_width_or_the_old_ones_whatever_the_caps_leave(
+    most: int, multiple: int
+) -> None:
+    made = plan(
+        TEAM,
+        ["a", "b", "c"],
+        ratio=2,
+        multiple=multiple,
+        together=[("a", "b")],
+        cost=lambda widths: (sum(widths.values()), 0),
+        max_params=max(25, most),
+    )
+    assert sum(made.widths.values()) <= max(25, most)
+    pair = (made.widths["a"], made.widths["b"])
+    assert pair == (8, 12) or pair[0] == pair[1] >= 12

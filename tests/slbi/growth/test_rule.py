@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from slbi.growth.rule import due, fills, group_support, supports
+from slbi.growth.rule import due, fills, group_support, shared, supports
 from slbi.nets.backbone import Backbone
+from slbi.nets.widths import Widths
 
 Trained = Callable[..., Any]
 
@@ -88,3 +89,11 @@ def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
 def test_a_threshold_for_an_unknown_group_is_refused() -> None:
     with pytest.raises(ValueError, match="must be for one of a, got one for 'b'"):
         due({"a": 0.5}, 0.5, {"b": 0.5})
+
+
+def test_groups_that_grow_together_have_the_fill_of_all_their_filters() -> None:
+    widths = Widths({"a": 10, "b": 30, "c": 7})
+    fills = {"a": 1.0, "b": 0.6, "c": 0.1}
+    told = shared(fills, widths, [("a", "b")])
+    assert told == {"a": pytest.approx(0.7), "b": pytest.approx(0.7), "c": 0.1}
+    assert shared({"a": 0.5}, widths, [("a", "b")]) == {"a": 0.5}

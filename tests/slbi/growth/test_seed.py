@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from slbi.growth.seed import GradMaxSeed, OrthogonalSeed, RandomSeed, Seed, orthogonal, plots
@@ -21,7 +21,7 @@ def _grown(trained: Trained, name: str, seed: Seed, add: int = 3) -> tuple[Backb
     return net, widen(net, optimizer, after, seed=seed, generator=generator)[0], images
 
 
-def _loss(images: Tensor) -> Callable[[Backbone], Tensor]:
+def _loss(images: Tensor) -> Callable[[nn.Module], Tensor]:
     return lambda net: cross_entropy(net(images), torch.arange(8) % 5)
 
 
@@ -35,8 +35,8 @@ def test_every_seed_leaves_the_output_unchanged(trained: Trained, name: str) -> 
 
 def test_random_filters_have_the_norm_of_fresh_ones(trained: Trained) -> None:
     net, wider, _ = _grown(trained, "vgg11", RandomSeed(), add=64)
-    for plot in plots(wider, net.widths):
-        if plot.columns > 3:
+    for plot in plots(wider, wider.found(), net.widths):
+        if len(plot.columns) > 3:
             norm = plot.new().flatten(1).norm(dim=1).mean()
             assert norm == pytest.approx(2**0.5, rel=0.03), plot.name
 
@@ -45,7 +45,7 @@ def test_random_filters_have_the_norm_of_fresh_ones(trained: Trained) -> None:
 def test_orthogonal_filters_leave_the_span_of_the_old_ones(trained: Trained, name: str) -> None:
     net, wider, _ = _grown(trained, name, OrthogonalSeed())
     checked = 0
-    for plot in plots(wider, net.widths):
+    for plot in plots(wider, wider.found(), net.widths):
         old, new = plot.old().flatten(1), plot.new().flatten(1)
         norm = old.norm(dim=1).mean()
         torch.testing.assert_close(new.norm(dim=1), norm.expand(3), rtol=1e-9, atol=0)

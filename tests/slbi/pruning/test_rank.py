@@ -149,7 +149,7 @@ def test_a_budget_below_one_filter_a_group_is_refused_with_the_numbers(name: str
     net, ranks = _ranked(name)
     params, macs = _cost(net, {group: values == values.max() for group, values in ranks.items()})
     told = re.escape(
-        f"must be at least {macs} MACs and {params} parameters, which one filter a group takes, "
+        f"must be at least {macs} MACs and {params} parameters, which the smallest widths take, "
         f"got max_macs {macs - 1} and max_params None"
     )
     with pytest.raises(ValueError, match=told):

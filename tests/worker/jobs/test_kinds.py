@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import safetensors.torch
+import torchvision.models
 from fastapi.testclient import TestClient
 from safetensors.torch import load_file
 
@@ -17,6 +18,8 @@ from service.catalogue import Catalogue
 from service.contract import JobState
 from service.main import create_app
 from service.store.ids import new_id
+from slbi.growth.narrow import narrow, start_widths
+from slbi.nets.graph.find import find
 from tests.service.running import CountingQueue
 from tests.worker.jobs.outcomes import files, points
 from tests.yard import Yard, alive, running, wait_for
@@ -150,6 +153,46 @@ def test_a_trained_network_is_pruned_drawn_and_pruned_again_from_a_file(
     )
     assert [model["kind"] for model in place.models(again)] == ["pruned", "tuned"]
     assert max(model["params"] for model in place.models(again)) <= 2000
+
+
+def test_torchvisions_weights_that_were_sent_are_pruned_and_searched_for_a_ticket(
+    place: Place, tmp_path: Path
+) -> None:
+    net = torchvision.models.alexnet(num_classes=7)
+    found = find(net, (3, 64, 64))
+    slim = narrow(net, start_widths(found, ratio=1 / 16), found=found)
+    safetensors.torch.save_file(slim.state_dict(), tmp_path / "alexnet.safetensors")
+    sent = (tmp_path / "alexnet.safetensors").read_bytes()
+    same: dict[str, Any] = {
+        "source": {"upload": place.client.post("/v1/uploads", content=sent).json()["id"]},
+        "dataset": "digits",
+        "backbone": "alexnet",
+        "data": {"image_size": 64},
+        "compute": {"threads": 1},
+    }
+    pruned, ticket = place.run(
+        {
+            "kind": "prune",
+            **same,
+            "pruning": {"percent": 60, "order": "norm", "multiple": 2, "exclude": ["*.0"]},
+            "finetune": {"epochs": 0},
+        },
+        {
+            "kind": "ticket",
+            **same,
+            "train": {"epochs": 1},
+            "retrain": {"epochs": 1},
+            "rivals": [],
+            "start": "initial",
+        },
+    )
+    for job in (pruned, ticket):
+        assert any("for 10 classes instead of 7" in said for said in job["findings"]["adapted"])
+    (model,) = place.models(pruned)
+    whole = len(slim.get_parameter("features.0.weight"))
+    assert model["widths"]["features.0"] == whole
+    assert all(width % 2 == 0 for width in model["widths"].values())
+    assert ticket["findings"]["start"] == "initial"
 
 
 def test_single_weights_and_tickets_come_to_their_ends(place: Place) -> None:

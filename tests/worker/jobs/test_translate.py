@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from service.contract import LARGEST
-from service.spec.jobs import KIND_NAMES, KINDS, FromSource, JobSpec, read_spec
+from service.spec.jobs import KIND_NAMES, KINDS, JobSpec, read_spec, source_asked
 from worker.jobs.translate import KEPT_BY_THE_JOB, translate
 from worker.training.kinds import KINDS as RUNS
 from worker.training.kinds import configured
@@ -44,6 +44,7 @@ TRAINING = {
 ANY = {
     "dataset": "cifar10",
     "backbone": "resnet20",
+    "stem": "small",
     "classes": 10,
     "label": "all of it",
     "priority": 7,
@@ -58,6 +59,12 @@ ANY = {
     },
 }
 FIXED = {**ANY, "widths": {"stem": 9}, "optim": OPTIM, "twin": TWIN, "train": TRAINING}
+POLICY = {
+    "multiple": 4,
+    "min_width": {"stem": 3},
+    "exclude": ["stage2*"],
+    "stages": {"stage1*": {"min_width": 5}},
+}
 
 EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
     "grow": [
@@ -72,11 +79,15 @@ EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
                 "ratio": 1.5,
                 "minimum": 5,
                 "multiple": 2,
+                "min_width": {"stem": 3},
+                "exclude": ["stage2*"],
+                "stages": {"stage1*": {"max_width": 40, "together": True}},
                 "seed": "gradmax",
                 "mode": "restart",
                 "max_width": 77,
                 "max_params": 10**6,
                 "max_macs": 10**7,
+                "max_latency_ms": 3.5,
                 "max_epochs": 21,
                 "max_seconds": 99.5,
                 "max_training_macs": 10**12,
@@ -93,17 +104,31 @@ EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
             "retrain": TRAINING,
             "rivals": ["dense"],
             "transfer_to": "cifar100",
-        }
+        },
+        {
+            **FIXED,
+            "widths": None,
+            "mask": {"epoch": 4, "stable": 0.9, "patience": 3},
+            "retrain": TRAINING,
+            "rivals": ["dense"],
+            "transfer_to": "cifar100",
+            "source": {"job": IDS[0], "model": IDS[1]},
+            "start": "initial",
+        },
     ],
     "prune": [
         {
             **ANY,
             "source": {"job": IDS[0], "model": IDS[1]},
-            "pruning": {"order": "norm", "bias": False, "slice": False, **amount},
+            "pruning": {"order": "norm", "bias": False, **POLICY, **amount},
             "optim": OPTIM,
             "finetune": TRAINING,
         }
-        for amount in ({"percent": {"stem": 30.0}}, {"max_macs": 10**6, "max_params": 10**5})
+        for amount in (
+            {"percent": {"stem": 30.0}, "slice": False},
+            {"max_macs": 10**6, "max_params": 10**5, "slice": False},
+            {"max_latency_ms": 2.5},
+        )
     ],
     "visualise": [
         {
@@ -118,6 +143,13 @@ EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
             },
         }
     ],
+    "export": [
+        {
+            **ANY,
+            "source": {"upload": IDS[2]},
+            "export": {"formats": ["onnx", "card"], "check": False},
+        }
+    ],
 }
 """Kind -> specs in which, taken together, every field differs from its default."""
 
@@ -130,7 +162,7 @@ CASES = [
 
 def shortest(kind: str) -> dict[str, Any]:
     """Return a spec of a kind that leaves open what it can."""
-    if kind in {"prune", "visualise"}:
+    if kind in {"prune", "visualise", "export"}:
         own = {"pruning": {"percent": 50.0}} if kind == "prune" else {}
         source = {"source": {"job": IDS[0], "model": IDS[1]}}
         return {"kind": kind, "dataset": "digits", "backbone": "vgg11", **source, **own}
@@ -138,7 +170,7 @@ def shortest(kind: str) -> dict[str, Any]:
 
 
 def translated(spec: JobSpec) -> Any:  # noqa: ANN401 - a config of any kind
-    return translate(spec, SOURCE if isinstance(spec, FromSource) else None)
+    return translate(spec, None if source_asked(spec) is None else SOURCE)
 
 
 def leaves(value: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -157,7 +189,9 @@ def leaves(value: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def test_every_kind_has_a_spec_here_and_a_run() -> None:
-    assert list(EVERYTHING) == ["grow", "train", "weights", "ticket", "prune", "visualise"]
+    assert list(EVERYTHING) == [
+        "grow", "train", "weights", "ticket", "prune", "visualise", "export",
+    ]  # fmt: skip
     assert set(EVERYTHING) == set(KIND_NAMES) == set(RUNS)
 
 
@@ -175,9 +209,12 @@ def test_every_field_of_a_spec_arrives_in_the_config(kind: str, spec: dict[str, 
     arrived = dict(leaves(translated(asked)))
     for name, value in leaves(asked):
         if name == "source":
-            assert arrived[name] is SOURCE
+            assert arrived[name] is (None if value is None else SOURCE)
         elif name not in KEPT_BY_THE_JOB and value is not None:
-            assert arrived["data.dataset" if name == "dataset" else name] == value, name
+            plain = value
+            if name.endswith(".stages"):
+                plain = {key: stage.model_dump(exclude_none=True) for key, stage in value.items()}
+            assert arrived["data.dataset" if name == "dataset" else name] == plain, name
 
 
 @pytest.mark.parametrize(("kind", "spec"), CASES)
@@ -191,7 +228,7 @@ def test_every_field_of_the_config_can_be_asked_for(kind: str, spec: dict[str, A
 def test_what_a_spec_leaves_open_takes_the_configs_default(kind: str) -> None:
     config = translated(read_spec(shortest(kind)))
     given: dict[str, Any] = {"backbone": "vgg11", "data": config.data}
-    if hasattr(config, "source"):
+    if kind in {"prune", "visualise", "export"}:
         given["source"] = SOURCE
     if kind == "prune":
         given["pruning"] = {"percent": 50.0}
@@ -264,7 +301,7 @@ def with_one(kind: str, section: str, name: str, value: object) -> dict[str, Any
         spec["train"] = {"epochs": 10000}
     if (section, name) == ("mask", "rewind"):
         spec["mask"] = {"epoch": 10000}
-    if section == "pruning":
+    if section == "pruning" and name not in POLICY:  # how much goes can be said in one way only
         spec["pruning"] = {}
     spec[section] = {**spec.get(section, {}), name: value}
     return spec

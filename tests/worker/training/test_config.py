@@ -31,6 +31,7 @@ BOUNDS: list[tuple[type, str, list[Any], list[Any]]] = [
     (GrowthConfig, "max_width", [None, 1, 65536], [0, 65537, 9.5]),
     (GrowthConfig, "max_params", [None, 1], [0, 1.5]),
     (GrowthConfig, "max_macs", [None, 1], [0]),
+    (GrowthConfig, "max_latency_ms", [None, 0.01, 1e6], [0, -1.0, 2e6]),
     (GrowthConfig, "max_epochs", [None, 1], [0]),
     (GrowthConfig, "max_seconds", [None, 0.1], [0, -1.0, float("nan")]),
     (GrowthConfig, "max_training_macs", [None, 1], [0]),

@@ -6,6 +6,7 @@ import pytest
 from worker.training.config import DataConfig, GrowConfig
 from worker.training.kinds import KINDS, configured, run
 from worker.training.plans import (
+    ExportConfig,
     PruneConfig,
     PruningConfig,
     Source,
@@ -27,6 +28,7 @@ CONFIGS: dict[str, tuple[type, dict[str, Any]]] = {
     "ticket": (TicketConfig, {}),
     "prune": (PruneConfig, {"source": SOURCE, "pruning": {"percent": 50}}),
     "visualise": (VisualiseConfig, {"source": SOURCE}),
+    "export": (ExportConfig, {"source": SOURCE}),
 }
 
 

@@ -1,11 +1,12 @@
 """What a run of growth begins with: its first widths, its thresholds, its layers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 
 from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
 from slbi.structure.path import LayerRecord
 from worker.training.config import GrowthConfig
+from worker.training.groups import ByGroup, by_group, members, teams
 from worker.training.recipes.budget import Budget
 
 DEFAULT_THRESHOLD = 0.8
@@ -13,50 +14,74 @@ DEFAULT_THRESHOLD = 0.8
 
 
 def start_widths(config: GrowthConfig, groups: Iterable[str]) -> Widths:
-    """Return the widths that a run starts from.
+    """Return the widths that a run starts from, never below the least ones.
 
     Raises:
-        ValueError: a table of start widths leaves a group out, or names one that does not exist.
+        ValueError: a table names a group that does not exist, or leaves one without a start width.
     """
     known = tuple(groups)
-    if not isinstance(config.start, Mapping):
-        return Widths(dict.fromkeys(known, config.start))
-    _check_groups("start", config.start, known)
-    missing = [group for group in known if group not in config.start]
+    start = by_group("start", config.start, config, known)
+    missing = [group for group, width in start.items() if width is None]
     if missing:
         raise ValueError(f"start must name every group, {', '.join(missing)} missing")
-    return Widths({group: config.start[group] for group in known})
+    least = least_widths(config, known)
+    return Widths({group: max(start[group], least[group]) for group in known})
+
+
+def least_widths(config: ByGroup, groups: Iterable[str]) -> dict[str, int]:
+    """Return the fewest filters of every group.
+
+    Raises:
+        ValueError: a table names a group that does not exist.
+    """
+    return by_group("min_width", config.min_width, config, tuple(groups), default=1)
 
 
 def thresholds(config: GrowthConfig, groups: Iterable[str]) -> dict[str, float]:
     """Return the fill at which each group is widened.
 
     Raises:
-        ValueError: a table of thresholds names a group that does not exist.
+        ValueError: a table names a group that does not exist, or groups that grow together have
+            different thresholds.
     """
     known = tuple(groups)
-    if not isinstance(config.threshold, Mapping):
-        return dict.fromkeys(known, config.threshold)
-    _check_groups("threshold", config.threshold, known)
-    return {group: config.threshold.get(group, DEFAULT_THRESHOLD) for group in known}
+    levels = by_group("threshold", config.threshold, config, known, default=DEFAULT_THRESHOLD)
+    for team in teams(config.stages, known):
+        if len({levels[group] for group in team}) > 1:
+            told = ", ".join(f"{group} {levels[group]}" for group in team)
+            raise ValueError(f"groups that grow together must have one threshold, got {told}")
+    return levels
 
 
 def widest(config: GrowthConfig, standard: Widths, start: Widths) -> dict[str, int]:
     """Return how wide each group may become: never less than it starts with."""
-    cap = config.max_width
+    caps = by_group("max_width", config.max_width, config, tuple(standard))
     return {
-        group: max(start[group], width if cap is None else cap) for group, width in standard.items()
+        group: max(start[group], width if caps[group] is None else caps[group])
+        for group, width in standard.items()
     }
+
+
+def closed(config: GrowthConfig, net: Backbone) -> dict[str, str]:
+    """Return the groups that are never widened, each with the reason.
+
+    Raises:
+        ValueError: `exclude` names a group that does not exist.
+    """
+    found = {group.name: group.blended for group in net.coupling().groups if group.blended}
+    asked = dict.fromkeys(members("exclude", config.exclude, tuple(net.widths)), "it is excluded")
+    return {**found, **asked}
 
 
 def check_start(config: GrowthConfig, net: Backbone, budget: Budget) -> None:
     """Refuse a table that does not suit the first network, or caps that it is beyond already.
 
     Raises:
-        ValueError: a table of thresholds names a group that does not exist, or the network's
-            parameters, its MACs, or one epoch of it with the tuning are too many.
+        ValueError: a table names a group that does not exist, or the network's parameters, its
+            MACs, or one epoch of it with the tuning are too many.
     """
     thresholds(config, net.widths)
+    closed(config, net)
     params, macs = net.cost()
     sizes = (("max_params", config.max_params, params), ("max_macs", config.max_macs, macs))
     for name, cap, needed in sizes:
@@ -69,17 +94,16 @@ def check_start(config: GrowthConfig, net: Backbone, budget: Budget) -> None:
         raise ValueError(f"a run must afford one epoch of growth; {refusal}")
 
 
-def path_layers(net: Backbone) -> tuple[LayerRecord, ...]:
-    """Return the layers that the path follows: every group of the network, in its order."""
+def path_layers(net: Backbone, closed: Collection[str] = ()) -> tuple[LayerRecord, ...]:
+    """Return the layers that the path follows: every group of the network, in its order.
+
+    Args:
+        net: the network.
+        closed: groups that are never widened.
+    """
     return tuple(
-        LayerRecord(index=index, name=group.name, kind=group.kind, growable=group.blended is None)
+        LayerRecord(
+            index=index, name=group.name, kind=group.kind, growable=group.name not in closed
+        )
         for index, group in enumerate(net.coupling().groups)
     )
-
-
-def _check_groups(name: str, table: Mapping[str, object], known: tuple[str, ...]) -> None:
-    unknown = [group for group in table if group not in known]
-    if unknown:
-        raise ValueError(
-            f"{name} must name groups of the backbone, {', '.join(known)}; got {', '.join(unknown)}"
-        )

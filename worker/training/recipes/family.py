@@ -11,7 +11,7 @@ from slbi.nets.backbone import Backbone
 from slbi.pruning.recalibrate import recalibrate
 from slbi.pruning.slice import slice_filters
 from worker.training.checkpoint import Description, load, save
-from worker.training.count import latency_ms
+from worker.training.count import latency
 from worker.training.data.batches import evaluation_batches
 from worker.training.device import convolutions
 from worker.training.epoch import evaluate
@@ -24,6 +24,8 @@ MEASURED = 8192
 
 TESTED = "tested"
 """Note of a run: what its members of earlier data sets reached on their test images."""
+
+_TURNS = 15  # of measuring a member's latency: its median is steady to a few percent
 
 _BATCH = 128  # of these images; BatchNorm's statistics are cumulative means over such batches
 
@@ -58,6 +60,7 @@ class Family:
         accuracy: float,
         *,
         kept: Support | None = None,
+        ms: float | None = None,
     ) -> None:
         """Write a member's checkpoint, then report it.
 
@@ -68,10 +71,11 @@ class Family:
             origin: what it is, for people.
             accuracy: on the validation split, 0 to 1.
             kept: which filters of the network that the path follows it has; None is all.
+            ms: its latency, if that was measured already.
         """
         written = None
         if run.team.leads:
-            written = self._written(run, net, kind, origin, accuracy=accuracy, kept=kept)
+            written = self._written(run, net, kind, origin, accuracy=accuracy, kept=kept, ms=ms)
         record = run.team.told(written)
         if record is None:
             raise TypeError("a leader must tell what it has written")
@@ -87,10 +91,11 @@ class Family:
         *,
         accuracy: float,
         kept: Support | None,
+        ms: float | None,
     ) -> ModelRecord:
         """Write a member's checkpoint and return what there is to tell of it."""
         params, macs = net.cost()
-        elapsed_ms = latency_ms(net, run.compute)
+        elapsed_ms = latency(net, run.compute, turns=_TURNS).ms if ms is None else ms
         path = self.output / f"{len(run.members):03d}-{kind}.safetensors"
         metrics = {
             "validation_accuracy": accuracy,

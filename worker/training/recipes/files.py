@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors.torch import save as serialise
@@ -12,10 +11,7 @@ from torch import Tensor
 
 from worker.training.files import Mark, unmarked, write_whole
 from worker.training.recipes.run import Run
-from worker.training.recorder import FileRecord, RunRecorder
-
-FileKind = Literal["picture", "order", "mask", "table"]
-FileFormat = Literal["png", "safetensors", "csv"]
+from worker.training.recorder import FileFormat, FileKind, FileRecord, RunRecorder
 
 ORDER, MASK = "order.safetensors", "mask.safetensors"
 """Titles of the files that hold a tensor for every layer."""

@@ -7,7 +7,7 @@ from worker.training.config import GrowConfig
 from worker.training.data.batches import Batches
 from worker.training.data.load import Data
 from worker.training.device import generator
-from worker.training.recipes.begin import check_start, path_layers, start_widths
+from worker.training.recipes.begin import check_start, closed, path_layers, start_widths
 from worker.training.recipes.budget import Budget
 from worker.training.recipes.conduct import Surroundings, Workplace, conduct
 from worker.training.recipes.family import Family, measured
@@ -51,7 +51,7 @@ def _begin(config: GrowConfig, place: Workplace) -> Run:
     return place.run(
         net,
         couple(net, config.optim, steps=budget.round_epochs * steps),
-        path_layers(net),
+        path_layers(net, closed(config.growth, net)),
         phase="grow",
         epochs=budget.epochs,
     )

@@ -2,10 +2,9 @@
 
 import torch
 import torch.nn.functional as F  # noqa: N812 -- torch's own name for it
-from torch import Tensor
+from torch import Tensor, nn
 
 from slbi.growth.seed import GradMaxSeed, OrthogonalSeed, RandomSeed, Seed
-from slbi.nets.backbone import Backbone
 from worker.training.data.batches import evaluation_batches
 from worker.training.data.load import Data
 from worker.training.device import Compute
@@ -36,7 +35,7 @@ def planting(name: str, data: Data, compute: Compute, draw: torch.Generator) -> 
             drawn, labels = next(evaluation_batches(part, data.normalisation, _BATCH))
             images = compute.arrange(drawn)
 
-            def loss(net: Backbone) -> Tensor:
+            def loss(net: nn.Module) -> Tensor:
                 return F.cross_entropy(net(images), labels)
 
             return GradMaxSeed(loss=loss)

@@ -1,19 +1,16 @@
 """The recipe `prune`: filters of a finished network go, by their order; what is left is tuned."""
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, cast
 
 import torch
-from torch import Tensor
 
-from slbi.pruning.by_order import kept_by_order
 from slbi.pruning.mask import filter_masks
-from slbi.pruning.rank import Order, by_budget, filter_norms, rank, rank_together
-from worker.training.plans import PruneConfig, PruningConfig
+from worker.training.count import Stopwatch
+from worker.training.device import generator
+from worker.training.plans import PruneConfig
 from worker.training.recipes.begin import path_layers
+from worker.training.recipes.choice import Chosen, choose
 from worker.training.recipes.conduct import Surroundings, Workplace, conduct
 from worker.training.recipes.family import Family, everywhere
 from worker.training.recipes.lesson import learn
@@ -21,8 +18,9 @@ from worker.training.recipes.masks import impose
 from worker.training.recipes.remember import recall_support, remember_support, remembered
 from worker.training.recipes.result import Result
 from worker.training.recipes.run import Run
-from worker.training.recipes.source import Started, start_from
-from worker.training.recipes.twin import layer_weights, plain
+from worker.training.recipes.source import Started, start_from, told
+from worker.training.recipes.twin import plain
+from worker.training.recorder import ModelKind
 
 
 def prune(config: PruneConfig, around: Surroundings) -> Result:
@@ -38,69 +36,21 @@ def prune(config: PruneConfig, around: Surroundings) -> Result:
         learn(run, config.finetune, config.optim.learning_rate, lambda: recall_support(run))
         if config.finetune.epochs:
             kept = recall_support(run) if config.pruning.slice else None
-            family.add(run, run.net, "tuned", "pruned, tuned", run.accuracy, kept=kept)
+            ms = _measured_ms(run)
+            family.add(run, run.net, "tuned", "pruned, tuned", run.accuracy, kept=kept, ms=ms)
             _find(run, {"tuned": run.accuracy})
 
-    return conduct(config, around, partial(_begin, config), body, told=_told(config))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chosen:
-    """What stays of a network."""
-
-    filters: Mapping[str, Tensor]
-    """Group -> (O,) bool, for the groups that are pruned."""
-    entries: Mapping[str, Tensor]
-    """Weight -> bool of its shape, for those whose entries go singly."""
-
-
-def choose(started: Started, pruning: PruningConfig) -> Chosen:
-    """Return what stays of a network.
-
-    Raises:
-        ValueError: a group or weight that the network does not have, an order that the source does
-            not have, or a budget below one filter a group.
-    """
-    net, order = started.net, cast("Order", pruning.order)
-    blended = {group.name: group.blended for group in net.coupling().groups if group.blended}
-    norms = {name: of for name, of in filter_norms(net).items() if name not in blended}
-    if pruning.percent is None:
-        ranks = rank_together(norms, started.entry, order)
-        budget = {"max_macs": pruning.max_macs, "max_params": pruning.max_params}
-        return Chosen(filters=by_budget(net, ranks, **budget), entries={})
-    percents = pruning.percent
-    table = percents if isinstance(percents, Mapping) else dict.fromkeys(norms, percents)
-    weights = {name: weight for name, weight in layer_weights(net).items() if weight.ndim == 2}
-    unknown = [name for name in table if name not in norms and name not in weights]
-    if unknown:
-        known = ", ".join([*norms, *weights])
-        why = f", which keeps its width: {blended[unknown[0]]}" if unknown[0] in blended else ""
-        raise ValueError(
-            f"percent must name groups or linear weights, {known}; got {unknown[0]}{why}"
-        )
-    filters, entries = {}, {}
-    for name, percent in table.items():
-        if name in norms:
-            ranks_of = _ranked(started, name, norms[name], order)
-            filters[name] = kept_by_order(ranks_of, percent)
-        else:
-            ranks_of = _ranked(started, name, weights[name].detach().abs(), order)
-            entries[name] = kept_by_order(ranks_of, percent)
-    return Chosen(filters=filters, entries=entries)
-
-
-def _ranked(started: Started, name: str, norms: Tensor, order: Order) -> Tensor:
-    try:
-        return rank(norms, started.entry.get(name), order)
-    except ValueError as error:
-        raise ValueError(f"{name} cannot be ranked: {error}") from error
+    return conduct(config, around, partial(_begin, config), body, told=told(config, config.source))
 
 
 def _begin(config: PruneConfig, place: Workplace) -> Run:
-    started = start_from(config.source, config.backbone, config.stem, place.data)
+    draw = generator(place.seed, "weights")
+    started = start_from(
+        config.source, config.backbone, place.data, stem=config.stem, generator=draw
+    )
     net = started.net
-    chosen = choose(started, config.pruning)
     place.compute.place(net)
+    chosen = _chosen(config, place, started)
     run = place.run(
         net,
         plain(net, config.optim),
@@ -113,7 +63,23 @@ def _begin(config: PruneConfig, place: Workplace) -> Run:
     for name, stays in chosen.entries.items():
         run.memory[f"entries/{name}"] = stays
     run.order.load_state_dict(started.entry)
+    found = {"adapted": list(started.adapted), "latency": chosen.latency}
+    run.notes |= {name: value for name, value in found.items() if value}
     return run
+
+
+def _chosen(config: PruneConfig, place: Workplace, started: Started) -> Chosen:
+    """Return what stays of the network; an attempt that goes on was told by its state."""
+    if place.around.state is not None:
+        return Chosen(filters={}, entries={})
+    stopwatch, team = Stopwatch(place.compute), place.around.team
+    if config.pruning.max_latency_ms is None:
+        return choose(started, config.pruning, stopwatch)
+    # A clock is no number that all processes share, and two that measure slow each other down.
+    chosen = team.told(choose(started, config.pruning, stopwatch) if team.leads else None)
+    if chosen is None:
+        raise TypeError("a leader must tell what it has chosen")
+    return chosen
 
 
 def _prune(config: PruneConfig, run: Run, family: Family) -> None:
@@ -138,8 +104,15 @@ def _prune(config: PruneConfig, run: Run, family: Family) -> None:
     settled = family.settled(run)
     accuracy = run.validate(settled)
     _find(run, {"pruned, norms measured anew": accuracy})
-    family.add(run, settled, "pruned" if kept else "masked", "pruned", accuracy, kept=kept)
+    kind: ModelKind = "pruned" if kept else "masked"
+    family.add(run, settled, kind, "pruned", accuracy, kept=kept, ms=_measured_ms(run))
     run.optimizer = plain(run.net, config.optim)
+
+
+def _measured_ms(run: Run) -> float | None:
+    """Return the latency of the pruned network if it was pruned by that, ms."""
+    latency = run.notes.get("latency")
+    return None if latency is None else latency["reached_ms"]
 
 
 def _find(run: Run, accuracy: Mapping[str, float]) -> None:
@@ -151,15 +124,6 @@ def _find(run: Run, accuracy: Mapping[str, float]) -> None:
     layers = [
         {"layer": name, "total": left.numel(), "kept": int(left.sum())} for name, left in stays
     ]
-    told = {"accuracy": run.notes["accuracy"], "params": params, "macs": macs, "layers": layers}
-    run.recorder.findings(told)
-
-
-def _told(config: PruneConfig) -> dict[str, Any]:
-    """Return the config as JSON can say it; files go by what they hold, not by where they lie."""
-    source = {}
-    for name, path in (("checkpoint", config.source.checkpoint), ("order", config.source.order)):
-        if path is not None:
-            with path.open("rb") as file:
-                source[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return {**asdict(config), "source": source}
+    found = {"accuracy": run.notes["accuracy"], "params": params, "macs": macs, "layers": layers}
+    found |= {name: run.notes[name] for name in ("latency", "adapted") if name in run.notes}
+    run.recorder.findings(found)

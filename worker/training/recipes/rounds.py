@@ -1,22 +1,37 @@
 """Rounds of growth: train, look at the fill, widen what is full, until nothing asks or may."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 
 import torch
+from torch import Tensor
+from torch.nn.functional import pad
 
-from slbi.growth.plan import Plan, Refusal, plan
-from slbi.growth.rule import due, fills
+from slbi.growth.plan import Plan, plan
+from slbi.growth.rule import due, fills, shared
 from slbi.growth.widen import restart, widen
+from slbi.pruning.rank import filter_norms, rank
+from slbi.pruning.refill import refilled
+from slbi.structure.order import NEVER
 from slbi.structure.path import GrowthRecord
 from worker.training import backbones
 from worker.training.config import GrowConfig
+from worker.training.count import Stopwatch
 from worker.training.device import convolutions
-from worker.training.recipes.begin import DEFAULT_THRESHOLD, start_widths, thresholds, widest
+from worker.training.groups import by_group, teams
+from worker.training.recipes.begin import (
+    DEFAULT_THRESHOLD,
+    closed,
+    least_widths,
+    start_widths,
+    thresholds,
+    widest,
+)
 from worker.training.recipes.budget import Budget
-from worker.training.recipes.family import Family
+from worker.training.recipes.family import Family, everywhere
+from worker.training.recipes.pace import within_latency
 from worker.training.recipes.planting import planting
-from worker.training.recipes.run import Cut, Run
+from worker.training.recipes.run import Cut, Run, Support
 
 
 def grow_rounds(config: GrowConfig, run: Run, family: Family, budget: Budget) -> None:
@@ -33,7 +48,7 @@ def grow_rounds(config: GrowConfig, run: Run, family: Family, budget: Budget) ->
     """
     while run.end is None:
         refusal = _round(config, run, budget)
-        run.cut = _add_round(run, family)
+        run.cut = _add_round(config, run, family)
         if refusal is None and run.round == config.growth.max_rounds - 1:
             refusal = f"max_rounds: {config.growth.max_rounds} rounds are done"
         late = run.team.told(budget.late(run.clock() - run.begun))
@@ -45,12 +60,18 @@ def grow_rounds(config: GrowConfig, run: Run, family: Family, budget: Budget) ->
 
 def _grow(config: GrowConfig, run: Run, budget: Budget) -> str | None:
     """Widen what asks for it and may be, in place; return why nothing was, None if something."""
-    filled = fills(run.optimizer, run.net)
+    together = teams(config.growth.stages, tuple(run.net.widths))
+    filled = shared(fills(run.optimizer, run.net), run.net.widths, together)
     levels = thresholds(config.growth, run.net.widths)
     asking = due(filled, DEFAULT_THRESHOLD, levels)
     if not asking:
         return "no layer's fill reached its threshold"
-    wider = run.team.told(_plan(config, run, asking, budget))
+    # Measuring is the leader's alone: several that measure slow each other down.
+    measures = run.team.leads or config.growth.max_latency_ms is None
+    made = run.team.told(_plan(config, run, asking, budget) if measures else None)
+    if made is None:
+        raise TypeError("a leader must tell what it has planned")
+    wider = made
     if not wider.changes:
         return "; ".join(f"{refused.group}: {refused.reason}" for refused in wider.refused)
     run.recorder.growth(_records(run, wider, filled, levels))
@@ -75,7 +96,7 @@ def _refusal(run: Run, budget: Budget) -> str | None:
     return budget.refusal(epochs=run.growth_epochs, macs=run.net.cost()[1], spent=run.training_macs)
 
 
-def _add_round(run: Run, family: Family) -> Cut:
+def _add_round(config: GrowConfig, run: Run, family: Family) -> Cut:
     """Add the network of a round, and what its support makes of it, to the family.
 
     Returns:
@@ -83,36 +104,60 @@ def _add_round(run: Run, family: Family) -> Cut:
     """
     whole = family.settled(run)
     family.add(run, whole, "grown", f"round {run.round}", run.validate(whole))
-    cut = family.cut(run, run.selected())
+    cut = family.cut(run, _left(config, run))
     accuracy = run.validate(cut.net)
     origin = f"round {run.round}, support"
     family.add(run, cut.net, "pruned", origin, accuracy, kept=cut.kept)
     return cut
 
 
+def _left(config: GrowConfig, run: Run) -> Support:
+    """Return what the cut to the support leaves: the support, and what its widths need beside it.
+
+    Source: docs/method.md, "Widths that suit".
+    """
+    growth, net = config.growth, run.net
+    never = closed(growth, net)
+    stays = {group: chosen.cpu() for group, chosen in run.selected().items() if group not in never}
+    norms = {group: norm.cpu() for group, norm in filter_norms(net).items()}
+    entered = run.order.state_dict()
+    ranks = {
+        group: rank(norms[group], _entered(entered[group].cpu(), norms[group]), "lexicographic")
+        if group in entered
+        else norms[group]
+        for group in stays
+    }
+    least = least_widths(growth, net.widths)
+    return everywhere(net) | refilled(net, stays, ranks, multiple=growth.multiple, min_width=least)
+
+
+def _entered(entry: Tensor, norms: Tensor) -> Tensor:
+    """Return the entry epochs with those of filters that no epoch has seen yet, (O,)."""
+    return pad(entry, (0, len(norms) - len(entry)), value=NEVER)
+
+
 def _plan(config: GrowConfig, run: Run, asking: Sequence[str], budget: Budget) -> Plan:
     """Return how the groups that ask for it are widened within the caps."""
     growth, net = config.growth, run.net
+    groups = tuple(net.widths)
     standard = backbones.standard_widths(net.name, net.size, net.stem)
-    start = start_widths(growth, net.widths)
-    kept = {group.name: group.blended for group in net.coupling().groups if group.blended}
-    planned = plan(
+    make = partial(
+        plan,
         net.widths,
-        [group for group in asking if group not in kept],
-        ratio=growth.ratio,
-        minimum=growth.minimum,
+        asking,
+        ratio=by_group("ratio", growth.ratio, growth, groups),
+        minimum=by_group("minimum", growth.minimum, growth, groups),
         multiple=growth.multiple,
-        max_width=widest(growth, standard, start),
+        max_width=widest(growth, standard, start_widths(growth, groups)),
+        closed=closed(growth, net),
+        together=teams(growth.stages, groups),
         cost=net.cost,
         max_params=growth.max_params,
         max_macs=budget.affordable_macs(epochs=run.growth_epochs, spent=run.training_macs),
     )
-    stay = tuple(
-        Refusal(group=group, reason=f"it keeps its width: {kept[group]}")
-        for group in asking
-        if group in kept
+    return within_latency(
+        lambda slow: make(slow=slow), net, growth.max_latency_ms, Stopwatch(run.compute)
     )
-    return replace(planned, refused=(*planned.refused, *stay))
 
 
 def _records(

@@ -1,22 +1,23 @@
 """A finished model as the start of another run: its network, and in which order it came about."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from slbi.nets.backbone import Backbone
-from slbi.nets.sketch import CHANNELS, CLASSES
-from slbi.nets.widths import Widths
 from slbi.structure.order import NEVER
 from worker.training import backbones
-from worker.training.checkpoint import CheckpointError, described, load
+from worker.training.checkpoint import CheckpointError, Description, load
 from worker.training.data.load import Data
 from worker.training.plans import Source
+from worker.training.pretrained import Pretrained, pretrained, read_tensors, tells
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,12 +27,18 @@ class Started:
     net: Backbone
     entry: Mapping[str, Tensor]
     """Group, or weight whose entries enter singly -> epoch of the first entry, -1 for never."""
+    adapted: Sequence[str] = ()
+    """What of it is not as its file has it, for people."""
 
 
-def start_from(source: Source, backbone: str, stem: str, data: Data) -> Started:
+def start_from(
+    source: Source, backbone: str, data: Data, *, stem: str, generator: torch.Generator
+) -> Started:
     """Return the network of a source, on the CPU.
 
-    The stem is for files of tensors alone; others tell theirs.
+    One whose file holds tensors alone is made to suit the data set, see `pretrained`; `stem` is
+    its, where auto also takes the other one if the tensors fit that alone, and `generator` is the
+    source of a classifier that begins anew.
 
     The entry order is that of its own description, and beside it that of the run's file: of single
     weights, and of groups that the description leaves out. A group whose weights entered singly
@@ -41,13 +48,14 @@ def start_from(source: Source, backbone: str, stem: str, data: Data) -> Started:
         CheckpointError: a file is no network of this backbone, or no entry order.
         ValueError: it does not take the images of the data set, or tells other classes apart.
     """
-    if described(source.checkpoint):
-        net, description = load(source.checkpoint)
-        if net.name != backbone:
-            raise CheckpointError(f"the source must be a {backbone}, it is a {net.name}")
+    adapted: Sequence[str] = ()
+    own = own_network(source, backbone)
+    if own is not None:
+        net, description = own
         entry = {group: torch.tensor(epochs) for group, epochs in description.entry.items()}
     else:
-        net, entry = _bare(source.checkpoint, backbone, stem, data.size), {}
+        found = _bare(source, backbone, data, stem, generator)
+        net, entry, adapted = found.net, {}, found.adapted
     classes = len(data.train.classes)
     ours = (data.channels, data.size, classes)
     theirs = (net.in_channels, net.size, net.classes)
@@ -60,7 +68,34 @@ def start_from(source: Source, backbone: str, stem: str, data: Data) -> Started:
     if source.order is not None:
         # The file is of the run; a sliced member's own description knows which filters are left.
         entry = _fitting(net, _orders(source.order)) | entry
-    return Started(net=net, entry=_first_weights(net, entry) | entry)
+    return Started(net=net, entry=_first_weights(net, entry) | entry, adapted=adapted)
+
+
+def told(config: Any, source: Source | None) -> dict[str, Any]:  # noqa: ANN401 - each kind has its own
+    """Return a config as JSON can say it; files go by what they hold, not by where they lie."""
+    said = asdict(config)
+    if source is None:
+        return said
+    files = {}
+    for name, path in (("checkpoint", source.checkpoint), ("order", source.order)):
+        if path is not None:
+            with path.open("rb") as file:
+                files[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return {**said, "source": files}
+
+
+def own_network(source: Source, backbone: str) -> tuple[Backbone, Description] | None:
+    """Return the network of a file that describes itself; None if the file does not.
+
+    Raises:
+        CheckpointError: it is of another backbone, or no network at all.
+    """
+    if not tells(source.checkpoint):
+        return None
+    net, description = load(source.checkpoint)
+    if net.name != backbone:
+        raise CheckpointError(f"the source must be a {backbone}, it is a {net.name}")
+    return net, description
 
 
 def _orders(path: Path) -> dict[str, Tensor]:
@@ -100,57 +135,25 @@ def _first_weights(net: Backbone, entry: Mapping[str, Tensor]) -> dict[str, Tens
     return found
 
 
-def _bare(path: Path, backbone: str, stem: str, size: int) -> Backbone:
-    """Return the network whose tensors a file holds, its widths read off their shapes."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 -- no mapping
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path.name} must be a safetensors file: {error}") from error
-    like = backbones.build(backbone, in_channels=1, size=size, classes=2, stem=stem, device="meta")
-    widths = _widths(like, shapes)
-    layers = like.outline().layers
-    first = next(layer.name for layer in layers if CHANNELS in dict(layer.reads.terms))
-    last = next(layer.name for layer in layers if CLASSES in dict(layer.makes.terms))
-    for name in (f"{first}.weight", f"{last}.weight"):
-        if len(shapes.get(name, ())) < 2:
-            raise CheckpointError(f"a {backbone} must hold a tensor {name!r}, the file does not")
-    net = backbones.build(
-        backbone,
-        widths,
-        in_channels=shapes[f"{first}.weight"][1],
-        size=size,
-        classes=shapes[f"{last}.weight"][0],
-        stem=stem,
-    )
-    try:
-        net.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise CheckpointError(f"the file must hold the tensors of a {backbone}: {error}") from error
-    return net
-
-
-def _widths(like: Backbone, shapes: Mapping[str, tuple[int, ...]]) -> Widths:
-    """Return the widths of a network of which the shapes of its tensors are known.
-
-    Raises:
-        CheckpointError: a tensor that makes filters is missing, or is of no network of this kind.
-    """
-    axes = like.coupling().by_axis()
-    widths = {}
-    for group in like.coupling().groups:
-        makers = [tie for tie in group.ties if tie.role == "producer"]
-        # Where a tensor makes the filters of several groups, its length does not tell them apart.
-        tie = next((t for t in makers if len(axes[t.tensor, t.axis]) == 1), makers[0])
-        length = shapes.get(tie.tensor, ())[tie.axis : tie.axis + 1]
-        if not length:
-            raise CheckpointError(
-                f"a {like.name} must hold a tensor {tie.tensor!r}, the file does not"
+def _bare(
+    source: Source, backbone: str, data: Data, stem: str, generator: torch.Generator
+) -> Pretrained:
+    """Return the network of a file that holds tensors alone."""
+    tensors = read_tensors(source.checkpoint, pickled=source.local)
+    first = backbones.stem_of(backbone, stem, data.size)
+    others = backbones.stems(backbone) if stem == "auto" else ()
+    refusal = None
+    for candidate in dict.fromkeys((first, *others)):
+        try:
+            return pretrained(
+                tensors,
+                backbone,
+                in_channels=data.channels,
+                size=data.size,
+                classes=len(data.train.classes),
+                stem=candidate,
+                generator=generator,
             )
-        standard = like.get_parameter(tie.tensor).shape[tie.axis]
-        width, left = divmod(length[0] - standard + like.widths[group.name] * tie.block, tie.block)
-        if left or width < 1:
-            raise CheckpointError(f"{tie.tensor!r} of a {like.name} cannot have {length[0]} rows")
-        widths[group.name] = width
-    return Widths(widths)
+        except CheckpointError as error:
+            refusal = refusal or error
+    raise refusal or CheckpointError(f"{source.checkpoint.name} must fit a {backbone}")

@@ -6,6 +6,7 @@ from typing import Literal, cast
 
 import torch
 
+from slbi.nets.backbone import Backbone
 from slbi.structure.overlap import overlap
 from worker.training.data.load import Data, load
 from worker.training.device import Purpose, generator
@@ -30,6 +31,7 @@ from worker.training.recipes.remember import (
 )
 from worker.training.recipes.result import Result
 from worker.training.recipes.run import Run, Support
+from worker.training.recipes.source import start_from, told
 from worker.training.recipes.train import kept_shares
 from worker.training.recipes.twin import plain, twin_layers
 
@@ -70,11 +72,20 @@ def ticket(config: TicketConfig, around: Surroundings) -> Result:
                 break
         run.recorder.findings(_findings(config, run))
 
-    return conduct(config, around, begin, body, data=data)
+    return conduct(config, around, begin, body, data=data, told=told(config, config.source))
 
 
 def _begin(config: TicketConfig, place: Workplace) -> Run:
-    net = fresh(config, place.data, place.compute, generator(place.seed, "weights"))
+    draw = generator(place.seed, "weights")
+    adapted: Sequence[str] = ()
+    if config.source is None:
+        net = fresh(config, place.data, place.compute, draw)
+    else:
+        started = start_from(
+            config.source, config.backbone, place.data, stem=config.stem, generator=draw
+        )
+        net, adapted = started.net, started.adapted
+        place.compute.place(net)
     arms = (1 + len(set(config.rivals))) * (1 + (config.transfer_to is not None))
     run = place.run(
         net,
@@ -84,7 +95,18 @@ def _begin(config: TicketConfig, place: Workplace) -> Run:
         epochs=config.train.epochs + arms * config.retrain.epochs,
     )
     run.watches_support = True
+    if adapted:
+        run.notes["adapted"] = list(adapted)
+    if config.start == "initial":
+        own = generator(place.seed, "initial")
+        initial = fresh(_like(config, net), place.data, place.compute, own)
+        run.memory |= {f"early/{name}": each for name, each in initial.state_dict().items()}
     return run
+
+
+def _like(config: TicketConfig, net: Backbone) -> TicketConfig:
+    """Return the config of a run on a network of the stem and widths of another one."""
+    return replace(config, stem=net.stem, widths=dict(net.widths), source=None, start=None)
 
 
 def _search(config: TicketConfig, run: Run, family: Family) -> None:
@@ -111,7 +133,7 @@ def _search(config: TicketConfig, run: Run, family: Family) -> None:
 
 def _taken(config: TicketConfig, run: Run) -> bool:
     """Return whether the mask is taken at this end of an epoch; keep what the next one compares."""
-    if run.phase_epoch == config.mask.rewind:
+    if run.phase_epoch == config.mask.rewind and config.start != "initial":
         remember(run, "early")
     overlaps: list[float] = run.notes.setdefault("overlaps", [])
     selected = run.selected()
@@ -199,7 +221,8 @@ def _start(config: TicketConfig, run: Run, arm: Arm) -> None:
     run.tally = Tally(run.compute.device)
     run.batches = batches_of(run.data, config.optim.batch, config.compute.seed, run.team)
     purpose: Purpose = "rival" if arm == "random" else "transfer"
-    run.net = fresh(config, run.data, run.compute, generator(config.compute.seed, purpose))
+    like = config if config.source is None else _like(config, run.net)
+    run.net = fresh(like, run.data, run.compute, generator(config.compute.seed, purpose))
     if arm != "random":
         own = run.net.state_dict()
         early = remembered(run, "early")
@@ -225,6 +248,7 @@ def _findings(config: TicketConfig, run: Run) -> dict[str, object]:
         "mask_epoch": run.notes["mask_epoch"],
         "mask_chosen": "given" if config.mask.epoch != "auto" else _chosen(config, run),
         "rewound_to": config.mask.rewind,
+        **_told_source(config, run),
         "overlaps": run.notes["overlaps"],
         "layers": run.notes["layers"],
         "arms": [
@@ -238,6 +262,14 @@ def _findings(config: TicketConfig, run: Run) -> dict[str, object]:
             for member in run.members
         ],
     }
+
+
+def _told_source(config: TicketConfig, run: Run) -> dict[str, object]:
+    """Return where a ticket with a source starts, and what of that is not as its file has it."""
+    if config.source is None:
+        return {}
+    adapted = {"adapted": run.notes["adapted"]} if "adapted" in run.notes else {}
+    return {"start": config.start or "source", **adapted}
 
 
 def _chosen(config: TicketConfig, run: Run) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import Parameter
 
+from slbi.growth.twins import ENTRY
 from slbi.nets.backbone import Backbone
 from slbi.nets.coupling import FilterGroup
 from slbi.optim.optimizer import SLBI
@@ -18,10 +19,6 @@ from slbi.optim.update import MAX_REMAINDER
 from slbi.structure.path import LayerRecord
 from worker.training.config import OptimConfig
 from worker.training.plans import TwinConfig
-
-ENTRY = 2 / 3
-"""Share of a round after which a filter that keeps its initial norm enters the support. Below 0.58
-even idle filters enter within a round, at 1 hardly any filter does (VGG-11 on digits)."""
 
 EARLY = 0.4
 """The same of a training at fixed widths, in units of its learning rates' sum: its support is to be

@@ -12,7 +12,6 @@ from slbi.pictures.activation import maximise
 from slbi.pictures.layers import find_weight
 from slbi.pictures.weights import weight_images
 from slbi.structure.path import LayerRecord, PathList, StepRecord, unpack
-from worker.training.checkpoint import CheckpointError, described, load
 from worker.training.data.normalise import Normalisation
 from worker.training.device import Compute, convolutions, generator, resolve, threads
 from worker.training.epoch import Stopped
@@ -24,7 +23,7 @@ from worker.training.plans import PICTURES, VisualiseConfig
 from worker.training.recipes.conduct import Surroundings, workplace
 from worker.training.recipes.files import add_file
 from worker.training.recipes.result import Result
-from worker.training.recipes.source import start_from
+from worker.training.recipes.source import own_network, start_from
 from worker.training.recorder import ProgressRecord
 
 _TWINNED = frozenset({"grow", "tune", "train"})
@@ -102,15 +101,16 @@ def visualise(config: VisualiseConfig, around: Surroundings) -> Result:
 def _sitter(config: VisualiseConfig, around: Surroundings, compute: Compute) -> _Sitter:
     source = config.source
     accuracy = 0.0
-    if described(source.checkpoint):
-        net, about = load(source.checkpoint)
-        if net.name != config.backbone:
-            raise CheckpointError(f"the source must be a {config.backbone}, it is a {net.name}")
+    own = own_network(source, config.backbone)
+    if own is not None:
+        net, about = own
         normalisation = about.normalisation
         accuracy = about.metrics["validation_accuracy"]
     else:
         place = workplace(around, data=config.data, compute=config.compute, batch=2, begun=0.0)
-        net = start_from(source, config.backbone, config.stem, place.data).net
+        draw = generator(place.seed, "weights")
+        started = start_from(source, config.backbone, place.data, stem=config.stem, generator=draw)
+        net = started.net
         normalisation = place.data.normalisation
     compute.place(net)
     path = source.path or PathList()

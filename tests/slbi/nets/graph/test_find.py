@@ -5,8 +5,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 
-from slbi.nets import backbones
-from slbi.nets.coupling import Coupling
 from slbi.nets.graph.find import find
 from tests import zoo
 
@@ -40,35 +38,6 @@ def test_every_entry_of_every_layer_is_a_filters_or_has_a_reason(name: str) -> N
     for module, layer in net.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear) and layer.weight.shape[1] > 1:
             assert {(f"{module}.weight", 0), (f"{module}.weight", 1)} <= covered.keys()
-
-
-@pytest.mark.parametrize("name", backbones.names())
-def test_the_coupling_found_is_the_one_declared(name: str) -> None:
-    size = 28 if name == "lenet5" else 32
-    net = backbones.build(name, in_channels=3, size=size, classes=10, device="meta")
-    found = find(net, (3, size, size))
-    assert _ties(found.coupling) == _ties(net.coupling())
-    called = _called(found.coupling, net.coupling())
-    assert {called[group]: width for group, width in found.widths.items()} == dict(net.widths)
-    declared = {
-        (route.buffer, route.source, route.target, route.absorber)
-        for route in net.coupling().routes
-    }
-    assert {
-        (route.buffer, called[route.source], called[route.target], route.absorber)
-        for route in found.coupling.routes
-    } == declared
-    assert {fixed.reason for fixed in found.coupling.fixed} == {"input", "output"}
-
-
-def _ties(coupling: Coupling) -> set[frozenset[object]]:
-    return {frozenset({*group.ties, group.kind}) for group in coupling.groups}
-
-
-def _called(found: Coupling, declared: Coupling) -> dict[str, str]:
-    """Return the declared name of every group found."""
-    names = {frozenset(group.ties): group.name for group in declared.groups}
-    return {group.name: names[frozenset(group.ties)] for group in found.groups}
 
 
 def test_the_network_is_left_as_it_is() -> None:

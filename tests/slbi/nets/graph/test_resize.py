@@ -63,7 +63,7 @@ def test_the_order_of_filters_does_not_matter(name: str) -> None:
 def test_the_order_of_filters_does_not_matter_to_backbones(name: str) -> None:
     size = 28 if name == "lenet5" else 8
     net = backbones.build(name, in_channels=3, size=size, classes=5, dtype=torch.float64).eval()
-    found = find(net, (3, size, size))
+    found = net.found()
     generator = torch.Generator().manual_seed(3)
     sources = {
         group: torch.randperm(width, generator=generator) for group, width in found.widths.items()

@@ -327,9 +327,10 @@ def test_a_source_or_a_table_that_does_not_suit_is_refused_by_name(
     ("tensors", "told"),
     [
         ({}, "must hold a tensor 'features.conv1.conv.weight'"),
-        ({"features.conv1.conv.weight": torch.zeros(())}, "a tensor 'features.conv1.conv.weight'"),
+        ({"features.conv1.conv.weight": torch.zeros(())}, "tensor 'features.conv1.conv.weight'"),
         ({"classifier.weight": None}, "must hold a tensor 'classifier.weight', the file does not"),
-        ({"classifier.bias": None}, "must hold the tensors of a vgg11: .*classifier.bias"),
+        ({"classifier.bias": None}, "must hold a tensor 'classifier.bias', .* 1 of 50 are missing"),
+        ({"other": torch.zeros(1)}, "must hold no tensors but its own, the file has other"),
     ],
 )
 def test_a_bare_file_of_something_else_is_refused(
@@ -342,3 +343,30 @@ def test_a_bare_file_of_something_else_is_refused(
     config = _config(trained["vgg11"], PruningConfig(order="norm", percent=9), source=source)
     with pytest.raises(CheckpointError, match=re.compile(told, re.DOTALL)):
         alone(config, tmp_path / "family")
+
+
+def test_a_latency_is_told_with_the_findings_and_with_every_model(
+    tmp_path: Path, trained: dict[str, Alone]
+) -> None:
+    """Whatever was measured here: no test knows how fast a machine is."""
+    pruning = PruningConfig(order="norm", max_latency_ms=1e5)
+    made = alone(_config(trained["vgg11"], pruning), tmp_path)
+    assert made.path.found is not None
+    told = made.path.found["latency"]
+    assert told["target_ms"] == 1e5
+    assert told["threads"] == 1
+    assert "nothing went" in told["why"]
+    assert [member.latency_ms for member in made.result.members] == [told["reached_ms"]]
+    assert made.member("pruned").widths == trained["vgg11"].member("W").widths
+
+
+def test_an_attempt_that_goes_on_does_not_choose_anew(
+    tmp_path: Path, trained: dict[str, Alone]
+) -> None:
+    keeper = States()
+    pruning = PruningConfig(order="norm", max_latency_ms=1e5)
+    tuned = TrainingConfig(epochs=2)
+    config = _config(trained["vgg11"], pruning, finetune=tuned)
+    whole = alone(config, tmp_path / "whole", keeper=keeper)
+    rest = alone(config, tmp_path / "rest", state=keeper.states[-1])
+    assert rest.path.found == whole.path.found

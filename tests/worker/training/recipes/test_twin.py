@@ -1,10 +1,11 @@
 import torch
 
 from slbi.growth.rule import supports
+from slbi.growth.twins import ENTRY
 from slbi.nets.backbone import Backbone
 from slbi.optim.optimizer import SLBI
 from worker.training.config import OptimConfig
-from worker.training.recipes.twin import ENTRY, couple, plain
+from worker.training.recipes.twin import couple, plain
 
 
 def test_all_but_the_classifier_biases_and_norms_have_a_twin(net: Backbone) -> None:

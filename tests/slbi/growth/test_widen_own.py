@@ -8,12 +8,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from slbi.growth.widen_module import widen_module
+from slbi.growth.widen import widen
 from slbi.nets.graph.find import Found, find
 from slbi.nets.graph.resize import resized
 from slbi.nets.widths import Widths
 from slbi.optim.optimizer import SLBI
-from slbi.pruning.slice_module import slice_module
+from slbi.pruning.slice import slice_filters
 from tests import zoo
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -62,11 +62,18 @@ def _wider(found: Found, by: int = 3) -> Widths:
     )
 
 
+def _widened(
+    net: nn.Module, optimizer: Optimizer, found: Found, widths: Widths | None = None
+) -> tuple[nn.Module, Optimizer, Found]:
+    wanted = _wider(found) if widths is None else widths
+    return zoo.widened(net, optimizer, found, wanted, seed=5)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize("name", zoo.CASES)
 def test_widening_leaves_the_output_unchanged(name: str, dtype: torch.dtype) -> None:
     net, optimizer, found = _trained(name, dtype=dtype)
-    wider, _, after = widen_module(net, optimizer, found, _wider(found), generator=_generator())
+    wider, _, after = _widened(net, optimizer, found)
     assert find(wider, zoo.SHAPE) == after
     for training in (False, True):
         if name == "flat" and training:
@@ -81,9 +88,7 @@ def test_widening_leaves_the_output_unchanged(name: str, dtype: torch.dtype) -> 
 @pytest.mark.parametrize("name", zoo.CASES)
 def test_the_next_step_moves_old_filters_as_it_would_have(name: str, kind: str) -> None:
     net, optimizer, found = _trained(name, kind)
-    wider, carried, after = widen_module(
-        net, optimizer, found, _wider(found), generator=_generator()
-    )
+    wider, carried, after = _widened(net, optimizer, found, _wider(found))
     assert type(carried) is type(optimizer)
     assert len(carried.state) == len(optimizer.state)
     _step(net, optimizer)
@@ -99,13 +104,11 @@ def test_the_next_step_moves_old_filters_as_it_would_have(name: str, kind: str) 
 @pytest.mark.parametrize("name", zoo.CASES)
 def test_widening_and_slicing_back_gives_the_old_pair_bit_for_bit(name: str, kind: str) -> None:
     net, optimizer, found = _trained(name, kind)
-    wider, carried, after = widen_module(
-        net, optimizer, found, _wider(found), generator=_generator()
-    )
+    wider, carried, after = _widened(net, optimizer, found, _wider(found))
     keep = {
         group: torch.arange(after.widths[group]) < width for group, width in found.widths.items()
     }
-    sliced = slice_module(wider, carried, after, keep)
+    sliced = slice_filters(wider, carried, keep, found=after)
     back, driver = sliced.net, sliced.optimizer
     assert sliced.found == found
     for key, tensor in net.state_dict().items():
@@ -118,7 +121,7 @@ def test_widening_and_slicing_back_gives_the_old_pair_bit_for_bit(name: str, kin
 @pytest.mark.parametrize("name", zoo.CASES)
 def test_nothing_reads_a_new_filter_and_every_layer_makes_it(name: str) -> None:
     net, optimizer, found = _trained(name)
-    wider, _, after = widen_module(net, optimizer, found, _wider(found), generator=_generator())
+    wider, _, after = _widened(net, optimizer, found)
     state = wider.state_dict()
     for group in after.coupling.groups:
         first, last = found.widths[group.name], after.widths[group.name]
@@ -138,7 +141,7 @@ def test_nothing_reads_a_new_filter_and_every_layer_makes_it(name: str) -> None:
 
 def test_readers_of_new_filters_learn_at_once() -> None:
     net, optimizer, found = _trained("dense")
-    wider, carried, _ = widen_module(net, optimizer, found, _wider(found), generator=_generator())
+    wider, carried, _ = _widened(net, optimizer, found)
     _step(wider, carried)
     gradient = wider.get_parameter("layers.1.weight").grad
     assert gradient is not None
@@ -149,10 +152,7 @@ def test_readers_of_new_filters_learn_at_once() -> None:
 def test_a_generator_gives_the_same_growth_again() -> None:
     net, optimizer, found = _trained("residual")
     state = torch.get_rng_state()
-    one, other = (
-        widen_module(net, optimizer, found, _wider(found), generator=_generator())[0]
-        for _ in range(2)
-    )
+    one, other = (_widened(net, optimizer, found)[0] for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
     for key, tensor in one.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[key]), key
@@ -162,7 +162,7 @@ def test_the_old_pair_is_left_as_it_was() -> None:
     net, optimizer, found = _trained("squeeze", "adamw")
     before = copy.deepcopy(net.state_dict())
     moment = optimizer.state[net.get_parameter("stem.weight")]["exp_avg"].clone()
-    wider, carried, _ = widen_module(net, optimizer, found, _wider(found), generator=_generator())
+    wider, carried, _ = _widened(net, optimizer, found)
     _step(wider, carried)
     for key, tensor in net.state_dict().items():
         assert torch.equal(tensor, before[key]), key
@@ -174,11 +174,11 @@ def test_a_group_that_a_norm_takes_a_mean_of_is_refused_with_the_reason() -> Non
     widths = found.widths.replaced({"stem": 7})
     reason = "group 'stem' must keep its width: LayerNorm layer_norm takes a mean over its filters"
     with pytest.raises(ValueError, match=reason):
-        widen_module(net, optimizer, found, widths, generator=_generator())
+        widen(net, optimizer, widths, found=found, generator=_generator())
 
 
 def test_fewer_filters_are_refused() -> None:
     net, optimizer, found = _trained("squeeze")
     widths = found.widths.replaced({"stem": 5})
     with pytest.raises(ValueError, match="width of 'stem' must be >= 6, got 5"):
-        widen_module(net, optimizer, found, widths, generator=_generator())
+        widen(net, optimizer, widths, found=found, generator=_generator())

@@ -1,0 +1,1 @@
+"""What a finished network is handed over as: files of other programs' formats, and a card."""
