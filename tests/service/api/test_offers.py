@@ -25,8 +25,7 @@ def test_one_backbone_tells_its_groups_and_layers(local: Service) -> None:
     groups = {each["name"]: each for each in found["groups"]}
     assert len(groups) == found["group_count"]
     assert groups["features.0.0"]["standard_width"] == 96
-    assert "LayerNorm" in groups["features.0.0"]["fixed"]
-    assert groups["features.1.0.block.3"]["fixed"] is None
+    assert {each["fixed"] for each in found["groups"]} == {None}
     assert found["layers"][0] == {"name": "net.features.0.0", "kind": "conv", "called": True}
     attention = local.client.get("/v1/backbones/swin_t").json()["layers"]
     assert {each["name"].rpartition(".")[2] for each in attention if not each["called"]} == {
