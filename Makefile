@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 SINGLE := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check style types imports house format lock image bench clean
+.PHONY: help setup demo serve test exhaustive check style types imports house format lock image bench clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -32,6 +32,9 @@ serve: $(STAMP) ## Start the service with one worker, in .slbi
 
 test: $(STAMP) ## Run every test (those of PostgreSQL and Redis where both answer)
 	$(SINGLE) $(BIN)/python -m pytest -n 2 --dist worksteal
+
+exhaustive: $(STAMP) ## Run the tests of every network there is, which `make test` leaves out (an hour)
+	$(SINGLE) $(BIN)/python -m pytest -n 2 --dist worksteal -m exhaustive
 
 check: style types imports house test ## Run everything a change must pass
 

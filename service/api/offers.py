@@ -35,7 +35,9 @@ REMEMBERED = timedelta(days=1)
 
 
 @router.get(
-    "/backbones", response_model=BackboneList, responses=_OR_AS_IT_WAS | documented(401, 403, 503)
+    "/backbones",
+    response_model=BackboneList,
+    responses=_OR_AS_IT_WAS | documented(401, 403, 422, 503),
 )
 def list_backbones(here: Here, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """List the networks that can be grown, in short."""
@@ -46,7 +48,7 @@ def list_backbones(here: Here, if_none_match: Annotated[str | None, Header()] = 
 @router.get(
     "/backbones/{name}",
     response_model=BackboneAnswer,
-    responses=_OR_AS_IT_WAS | documented(401, 403, 404, 503),
+    responses=_OR_AS_IT_WAS | documented(401, 403, 404, 422, 503),
 )
 def show_backbone(
     here: Here, name: str, if_none_match: Annotated[str | None, Header()] = None

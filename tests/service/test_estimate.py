@@ -61,7 +61,7 @@ def test_so_is_that_of_each_family_of_torchvision(name: str, catalogue: Catalogu
     expect_what_torch_counts(catalogue, name, "small", _draw(name).choice(sizes))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("stem", ["standard", "small"])
 @pytest.mark.parametrize("name", Torchvision.names())
 def test_so_is_that_of_every_network_with_both_stems(

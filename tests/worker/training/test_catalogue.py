@@ -33,7 +33,8 @@ def test_the_rest_of_the_committed_catalogue_is_the_generated_one() -> None:
     assert committed == json.loads(json.dumps(facts()))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
 def test_the_committed_catalogue_is_the_generated_one(tmp_path: Path) -> None:
     assert main(["--target", str(ROOT / TARGET), "--check"]) == 0
     other = tmp_path / "catalogue.json"
