@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy, max_pool2d, relu
 from slbi.nets import backbones
 from slbi.nets.backbone import Backbone
 from slbi.nets.sketch import LayerSketch
+from slbi.nets.sketched import Sketched
 from slbi.nets.widths import Widths
 from slbi.optim.optimizer import SLBI
 from slbi.pruning.recalibrate import recalibrate
@@ -19,7 +20,7 @@ Pair = tuple[Backbone, torch.optim.Optimizer, Tensor]
 """A network, its optimizer, and a batch of images."""
 
 
-class Flat(Backbone):
+class Flat(Sketched):
     """A convolution with a norm, and a linear layer that reads its flattened 4 px map."""
 
     def __init__(
