@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from service.api.answers.budgets import NearestAnswer
 from service.errors import (
     FieldError,
     InvalidRequestError,
@@ -62,7 +63,12 @@ class Problem(BaseModel):
     errors: list[ProblemField]
     request_id: str
     request: dict[str, Any] | None = Field(
-        None, description="The request that makes what is missing: method, path, body."
+        None,
+        description="The request that makes what is missing, or brings the nearest: method, "
+        "path, body.",
+    )
+    nearest: NearestAnswer | None = Field(
+        None, description="The model that comes nearest to a budget which none fits."
     )
 
 
@@ -98,6 +104,8 @@ def problem(
     }
     if error.request is not None:
         body["request"] = dict(error.request)
+    if error.nearest is not None:
+        body["nearest"] = dict(error.nearest)
     # ASCII only: what came may hold halves of surrogate pairs, which UTF-8 cannot.
     return Response(json.dumps(body), status, error.headers, "application/problem+json")
 

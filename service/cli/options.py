@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from service.client.client import Client
+from service.contract import ModelKind
 from service.settings import ClientSettings
 
 Server = Annotated[
@@ -36,10 +37,20 @@ MaxMacs = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Multiply-accumulates an image at most.")
 ]
 MaxParams = Annotated[int | None, typer.Option(min=1, metavar="N", help="Parameters at most.")]
+MaxBytes = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Bytes of the checkpoint file at most.")
+]
+MaxLatency = Annotated[
+    float | None,
+    typer.Option(
+        "--max-latency-ms", metavar="MS", help="Milliseconds of an image at most, as measured."
+    ),
+]
 MinAccuracy = Annotated[
     float | None,
     typer.Option(min=0.0, max=1.0, metavar="SHARE", help="Validation accuracy at least, 0 to 1."),
 ]
+Kind = Annotated[ModelKind | None, typer.Option(help="Only models of this kind.")]
 
 
 def connect(server: str | None) -> Client:

@@ -221,3 +221,22 @@ def test_bounds_that_are_not_given_are_not_sent(prepared: Prepared) -> None:
     prepared.answers = [_json({"items": []})]
     prepared.client().models("7", max_macs=1000)
     assert prepared.asked[0].path == "/v1/jobs/7/models?max_macs=1000"
+
+
+def test_a_family_is_asked_for_with_every_bound_and_its_front(prepared: Prepared) -> None:
+    prepared.answers = [_json({"items": [], "chosen": None})]
+    family = prepared.client().family(
+        "7", pareto="params,latency", max_bytes=9, max_latency_ms=2.5, kind="tuned"
+    )
+    assert family["chosen"] is None
+    asked = "max_bytes=9&max_latency_ms=2.5&kind=tuned&pareto=params%2Clatency"
+    assert prepared.asked[0].path == f"/v1/jobs/7/models?{asked}"
+
+
+def test_a_budget_that_none_fits_is_a_problem_that_holds_the_nearest(
+    prepared: Prepared, tmp_path: Path
+) -> None:
+    prepared.answers = [_json({"detail": "No model fits.", "nearest": {"model": "8"}}, 404)]
+    with pytest.raises(Problem, match="No model fits") as caught:
+        prepared.client().download("7", tmp_path / "net", max_bytes=1)
+    assert caught.value.nearest == {"model": "8"}
