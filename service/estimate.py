@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from service.catalogue import Layer
+from service.catalogue import CHANNELS, CLASSES, Form, Outline
 
 _SHRINKS: Mapping[str, Callable[[int], int]] = {
     "f": lambda side: max(1, side // 2),
@@ -36,19 +36,25 @@ class Cost:
 
 
 def cost(
-    layers: Sequence[Layer], widths: Mapping[str, int], *, channels: int, size: int, classes: int
+    outline: Outline, widths: Mapping[str, int], *, channels: int, size: int, classes: int
 ) -> Cost:
     """Return what a network of these widths takes for images of side `size`, px."""
-    params = macs = activations = 0
-    for layer in layers:
-        reads = channels if layer.reads is None else widths[layer.reads]
-        makes = classes if layer.makes is None else widths[layer.makes]
-        weights = layer.kernel**2 * reads * layer.block * makes
-        positions = (layer.sides[size] if layer.sides else _side(size, layer.shrinks)) ** 2
-        params += weights + makes * (layer.bias + 2 * layer.norm)
-        macs += weights * positions
-        activations += makes * positions
+    numbers = {**widths, CHANNELS: channels, CLASSES: classes}
+    params, macs, activations = outline.beside.get(size, (0, 0, 0))
+    params += _at(outline.rest, numbers)
+    for layer in outline.layers:
+        makes = _at(layer.makes, numbers)
+        weights = makes * _at(layer.reads, numbers)
+        used = _side(size, layer.shrinks) ** 2 if layer.positions is None else layer.positions[size]
+        params += weights
+        macs += weights * used
+        activations += makes * used
     return Cost(params=params, macs=macs, activations=activations)
+
+
+def _at(form: Form, numbers: Mapping[str, int]) -> int:
+    constant, terms = form
+    return constant + sum(numbers[name] * each for name, each in terms)
 
 
 def training_macs(macs: int, images: int) -> int:

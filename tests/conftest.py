@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import StarletteDeprecationWarning
@@ -22,6 +23,10 @@ with warnings.catch_warnings():
     import fastapi.testclient
 
     assert fastapi.testclient.TestClient is not None
+
+# A deadline would time a test, and these machines are noisy.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 POSTGRES = os.environ.get("SLBI_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432")
 """A PostgreSQL server whose user may create databases."""

@@ -4,23 +4,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from service.cli.options import AsJson, Server, connect
-from service.cli.output import MISSING, count, print_json, print_table, widths
+from service.cli.output import MISSING, count, print_json, print_table
 
 
 def backbones(*, server: Server = None, as_json: AsJson = False) -> None:
-    """List the backbones, with their standard widths."""
+    """List the backbones, with what they cost as published."""
     with connect(server) as client:
         found = client.backbones()
     if as_json:
         print_json(found)
         return
     print_table(
-        ["backbone", "groups", "standard widths"],
+        ["backbone", "groups", "parameters", "MACs", "at", "stems"],
         [
-            [row["name"], str(len(row["standard_widths"])), widths(row["standard_widths"])]
+            [
+                row["name"],
+                str(row["group_count"]),
+                count(row["published"]["params"]),
+                count(row["published"]["macs"]),
+                f"{row['published']['size']} px",
+                ", ".join(stem["name"] for stem in row["stems"]),
+            ]
             for row in found
         ],
-        right=["groups"],
+        right=["groups", "parameters", "MACs", "at"],
     )
 
 

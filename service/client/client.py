@@ -256,6 +256,10 @@ class Client:
         """Return the backbones that can be asked for."""
         return list(self._json("GET", "/v1/backbones")["items"])
 
+    def backbone(self, name: str) -> Json:
+        """Return everything about one backbone: its groups, its layers."""
+        return self._json("GET", f"/v1/backbones/{name}")
+
     def datasets(self) -> list[Json]:
         """Return the data sets, those that are present and those that are not."""
         return list(self._json("GET", "/v1/datasets")["items"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from service.catalogue import Backbone, Catalogue
+from service.catalogue import Backbone, Catalogue, Stem
 from service.datasets import FoundDataset, find_dataset
 from service.errors import FieldError, InvalidRequestError
 from service.estimate import Cost, cost
@@ -18,6 +18,7 @@ from service.jobs.refusals import (
     wrong_dataset,
     wrong_groups,
     wrong_optimizer,
+    wrong_stem,
     wrong_training,
     wrong_transfer,
 )
@@ -49,6 +50,8 @@ class CheckedSpec:
 
     spec: JobSpec
     backbone: Backbone
+    stem: Stem | None
+    """Of the backbone; None where only the images tell."""
     dataset: FoundDataset
     size: int | None
     """Side of the images as the network sees them, px; None where only the images tell."""
@@ -61,10 +64,10 @@ class CheckedSpec:
 
     def cost(self, widths: Mapping[str, int] | None) -> Cost | None:
         """Return what a network of these widths takes; None if those or its images are unknown."""
-        if self.size is None or widths is None:
+        if self.size is None or self.stem is None or widths is None:
             return None
         return cost(
-            self.backbone.layers,
+            self.stem.outline,
             widths,
             channels=self.channels,
             size=self.size,
@@ -109,6 +112,7 @@ def check(
         *wrong_optimizer(completed),
         *wrong_compute(completed),
         *wrong_transfer(completed, dataset, catalogue, directories),
+        *wrong_stem(completed, backbone),
         *wrong_groups(completed, backbone),
         *wrong_policies(completed, backbone),
         *wrong_training(completed),
@@ -120,11 +124,15 @@ def check(
     if errors:
         raise _refused(errors)
     first, largest = _widths(completed, backbone, found)
+    size = completed.data.image_size or dataset.size
     checked = CheckedSpec(
         spec=completed,
         backbone=backbone,
+        stem=None
+        if size is None
+        else backbone.stems[backbone.stem(completed.stem or "auto", size)],
         dataset=dataset,
-        size=completed.data.image_size or dataset.size,
+        size=size,
         channels=dataset.channels or 3,
         first=first,
         largest=largest,
@@ -155,6 +163,10 @@ def _told(spec: FromSource | TicketSpec, found: FoundSource) -> dict[str, object
     if found.backbone is not None and spec.backbone not in {None, found.backbone}:
         message = f"backbone must be that of the source, {found.backbone}, got {spec.backbone!r}"
         errors.append(FieldError(pointer="/backbone", code="other_backbone", message=message))
+    stem = found.stem or spec.stem or "auto"
+    if stem != "auto" and spec.stem not in {None, "auto", stem}:
+        message = f"stem must be that of the source, {found.stem}, got {spec.stem!r}"
+        errors.append(FieldError(pointer="/stem", code="other_stem", message=message))
     told = {"dataset": spec.dataset or found.dataset, "backbone": spec.backbone or found.backbone}
     for name, value in told.items():
         if value is None:
@@ -164,6 +176,7 @@ def _told(spec: FromSource | TicketSpec, found: FoundSource) -> dict[str, object
         raise _refused(errors)
     return {
         **told,
+        "stem": stem,
         "source": found.source,
         "data": _left_out(spec.data, image_size=found.image_size, validation=found.validation),
         "compute": _left_out(spec.compute, seed=found.seed),
@@ -204,9 +217,15 @@ def _refused(errors: Sequence[FieldError]) -> InvalidRequestError:
 
 
 def _wrong_size(checked: CheckedSpec) -> Iterator[FieldError]:
-    refusal = None if checked.size is None else checked.backbone.refusal(checked.size)
+    if checked.size is None or checked.stem is None:
+        return
+    refusal = checked.stem.refusal(checked.size)
     if refusal is not None:
-        yield FieldError(pointer="/data/image_size", code="unsuitable_size", message=refusal)
+        message = f"{checked.backbone.name} {refusal}"
+        if len(checked.backbone.stems) > 1:
+            name = checked.backbone.stem(checked.spec.stem or "auto", checked.size)
+            message = f"{checked.backbone.name} with its {name} stem {refusal}"
+        yield FieldError(pointer="/data/image_size", code="unsuitable_size", message=message)
 
 
 def _wrong_caps(checked: CheckedSpec) -> Iterator[FieldError]:

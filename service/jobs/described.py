@@ -33,6 +33,7 @@ class Described(BaseModel):
     format: Literal[1] | None = None
     dataset: Name | None = None
     backbone: Name | None = None
+    stem: Literal["standard", "small"] = "standard"
     widths: dict[str, Annotated[int, Field(ge=1, le=65536)]] | None = None
     entry: Mapping[str, Any] = {}
     config: _Config = _Config()

@@ -79,6 +79,14 @@ def wrong_backbone(
         yield FieldError(pointer="/backbone", code="unknown_backbone", message=message)
 
 
+def wrong_stem(spec: JobSpec, backbone: Backbone) -> Iterator[FieldError]:
+    """Yield why the network cannot have such a stem."""
+    if spec.stem is not None and spec.stem != "auto" and spec.stem not in backbone.stems:
+        known = " or ".join(backbone.stems)
+        message = f"stem of {backbone.name} must be auto or {known}, got {spec.stem!r}"
+        yield FieldError(pointer="/stem", code="unknown_stem", message=message)
+
+
 def wrong_classes(spec: JobSpec, dataset: FoundDataset) -> Iterator[FieldError]:
     """Yield why the data set has other classes than the spec says."""
     if spec.classes is not None and spec.classes != dataset.classes:

@@ -38,10 +38,14 @@ def wrong_pruning(
         yield FieldError(pointer="/pruning/order", code="needs_order", message=message)
     if not isinstance(spec.pruning.percent, Mapping):
         return
-    linear = [f"{layer.name}.weight" for layer in backbone.layers if layer.kind == "linear"]
-    known = [*backbone.standard_widths, *linear]
+    linear = [f"{layer.name}.weight" for layer in backbone.layers() if layer.kind == "linear"]
+    known = [*(group for group in backbone.standard_widths if group not in backbone.fixed), *linear]
     for name in spec.pruning.percent:
-        if name not in known:
+        if name in backbone.fixed:
+            message = f"{name!r} keeps its width: {backbone.fixed[name]}"
+            place = f"/pruning/percent/{escaped(name)}"
+            yield FieldError(pointer=place, code="fixed_group", message=message)
+        elif name not in known:
             message = (
                 f"percent must name groups or linear weights of {backbone.name}, "
                 f"{', '.join(known)}; got {name!r}"
@@ -80,8 +84,16 @@ def wrong_pictures(
     """Yield which pictures of the network cannot be made."""
     if not isinstance(spec, VisualiseSpec) or found is None:
         return
-    known = [layer.name for layer in backbone.layers]
+    known = {layer.name: layer.called for layer in backbone.layers()}
+    show = spec.pictures.show
     for position, name in enumerate(spec.pictures.layers or ()):
+        if not known.get(name, True) and (show is None or "activation" in show):
+            message = (
+                f"{name!r} gives no output of its own, {backbone.name} takes its weights alone; "
+                "pictures.show must leave activation out"
+            )
+            place = f"/pictures/layers/{position}"
+            yield FieldError(pointer=place, code="gives_no_output", message=message)
         if name not in known:
             message = f"layers must be of {backbone.name}, {', '.join(known)}; got {name!r}"
             place = f"/pictures/layers/{position}"

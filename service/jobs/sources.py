@@ -31,6 +31,8 @@ class FoundSource:
     """On which it was trained."""
     backbone: str | None
     """Its name."""
+    stem: str | None
+    """Which one it has: standard, small, or auto where its images tell."""
     widths: Mapping[str, int] | None
     """Group -> filters."""
     image_size: int | None
@@ -82,6 +84,8 @@ def find_source(
         source=SourceSpec(job=source.job, model=member.model.id),
         dataset=member.model.dataset or job.spec["dataset"],
         backbone=job.spec["backbone"],
+        # Of before there were two stems nothing is told: the images of all such jobs had 64 px.
+        stem=job.spec.get("stem") or "auto",
         widths=member.model.widths,
         image_size=job.spec["data"]["image_size"],
         validation=job.spec["data"]["validation"],
@@ -128,6 +132,7 @@ def _uploaded(
         source=source,
         dataset=told.dataset,
         backbone=told.backbone,
+        stem=None if about is None else told.stem,
         widths=told.widths,
         image_size=told.config.data.image_size,
         validation=told.config.data.validation,

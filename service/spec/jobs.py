@@ -24,6 +24,8 @@ from service.spec.strict import Strict
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 
+Stem = Literal["auto", "standard", "small"]
+
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 _Widths = Annotated[
     Width | dict[str, Width] | None,
@@ -67,6 +69,13 @@ class Fresh(AnyJob):
 
     dataset: Annotated[Name, Field(description="A name from GET /v1/datasets.")]
     backbone: Annotated[Name, Field(description="A name from GET /v1/backbones.")]
+    stem: Annotated[
+        Stem,
+        Field(
+            description="The published one, or one for small images; auto takes the small one,"
+            " where there is one, for images below 64 px."
+        ),
+    ] = "auto"
     optim: OptimSpec = OptimSpec()
 
 
@@ -140,6 +149,9 @@ class FromSource(AnyJob):
     ] = None
     backbone: Annotated[
         Name | None, Field(description="Null: that of the source; it must be the source's.")
+    ] = None
+    stem: Annotated[
+        Stem | None, Field(description="Null: that of the source; an upload without one: auto.")
     ] = None
 
 

@@ -1,81 +1,130 @@
 """A network of another library as a backbone: its coupling is found, not declared."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import lru_cache, partial
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from slbi.nets.backbone import Backbone
-from slbi.nets.graph.find import Found, find
+from slbi.nets.counted import CountedLayerNorm
+from slbi.nets.graph.find import Found
 from slbi.nets.graph.resize import rebuilt
-from slbi.nets.sketch import LayerSketch
+from slbi.nets.initial import RELU_GAIN, deviation, draw
+from slbi.nets.outlining import outline_of
+from slbi.nets.published import Kind, pass_of, published, shape_of, usual_shape
+from slbi.nets.sketch import Outline
 from slbi.nets.widths import Widths
 
 _INNER = "net."
+
+_Layers = nn.Conv2d | nn.Linear
+_Norms = nn.BatchNorm2d | nn.LayerNorm | nn.GroupNorm
+
+_SEEDS = 2**62  # of tables that are drawn: any number that a generator takes
 
 
 class Adapted(Backbone):
     """A network of another library behind a backbone's interface. See `Backbone`.
 
-    Its tensors are named as there, behind "net.".
+    Its tensors are named as there, behind "net."; its groups as there.
     """
 
     def __init__(
         self, name: str, widths: Widths, *, in_channels: int, size: int, classes: int
     ) -> None:
         super().__init__(name, widths, in_channels=in_channels, size=size, classes=classes)
-        standard, found = _shape(type(self), name, in_channels, size, classes)
+        shape = shape_of((type(self), name, in_channels, size, classes))
+        self._classifier = shape.classifier
         with torch.device("cpu"):  # tables of filters are computed with; the network has no data
-            self.net, self._found = rebuilt(standard, found, self.widths)
+            self.net, self._found = rebuilt(shape.net, shape.found, self.widths)
 
     @classmethod
     @abstractmethod
     def standard(cls, name: str, *, in_channels: int, size: int, classes: int) -> nn.Module:
-        """Return the published network for such images and classes; its weights are not used."""
+        """Return the published network for such images and classes.
+
+        Of what its layers hold only the shapes count. What else it holds, such as embeddings, it
+        holds as published; what is random of that it draws from torch's own generator.
+        """
 
     @classmethod
-    @abstractmethod
-    def smallest(cls, name: str) -> int:
-        """Return the side of the smallest image that the network takes, px."""
+    def usual(cls, name: str) -> int:  # noqa: ARG003 -- one size for all that there are
+        """Return the side of the images that the network was published for, px."""
+        return 224
+
+    @classmethod
+    def sided(cls, name: str) -> bool:  # noqa: ARG003 -- likewise
+        """Return whether the network is another one for images of another side."""
+        return True
 
     @classmethod
     def check_size(cls, name: str, size: int) -> None:
-        """Refuse sizes at which nothing is left of the map."""
-        if size < cls.smallest(name):
-            raise ValueError(f"size must be >= {cls.smallest(name)} px for {name}, got {size}")
+        """Refuse sizes that the network does not take, by letting it try."""
+        if name not in cls.names():
+            raise ValueError(f"backbone must be one of {', '.join(cls.names())}, got {name!r}")
+        try:
+            pass_of(cls, name, size)
+        except ValueError as error:
+            raise ValueError(
+                f"size must suit {name} with its {cls.stem} stem, got {size} px: {error}"
+            ) from error
 
     @classmethod
     def standard_widths(cls, name: str) -> Widths:
         """Return the published widths, by the names that tracing gives the groups."""
-        _, found = _shape(cls, name, 3, cls.smallest(name), 1000)
-        return found.widths
+        return usual_shape(cls, name).found.widths
 
     @property
-    def classifier(self) -> nn.Linear:  # type: ignore[override]  # there it is set once
-        """Return the layer that tells the classes apart: the last one."""
-        layers = [module for module in self.net.modules() if isinstance(module, nn.Linear)]
-        return layers[-1]
+    def classifier(self) -> nn.Conv2d | nn.Linear:  # type: ignore[override]  # there it is set once
+        """Return the layer that tells the classes apart."""
+        layer = self.net.get_submodule(self._classifier)
+        if not isinstance(layer, _Layers):
+            raise TypeError(f"classes must be told by a layer, got {type(layer).__name__}")
+        return layer
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator | None, *, zero: bool = False) -> None:
         """Set every parameter and buffer to its initial value, in place, as `Backbone` does.
 
+        Weights of attention are drawn like those of other layers. Whatever is neither layer nor
+        norm, as position embeddings, is as published, drawn anew where it is random.
+
         Raises:
             ValueError: a layer holds parameters for which no initial value is known.
         """
-        known = nn.Conv2d | nn.Linear | nn.BatchNorm2d
-        for name, module in self.named_modules():
-            own = [*module.parameters(recurse=False)]
-            if own and not isinstance(module, known):
-                raise ValueError(
-                    f"layers with weights must be convolutions, linear layers or BatchNorm, "
-                    f"{name!r} is a {type(module).__name__}"
-                )
         super().initialise(generator, zero=zero)
+        others: list[tuple[str, nn.Module]] = []
+        for name, module in self.net.named_modules():
+            if isinstance(module, nn.LayerNorm | nn.GroupNorm):
+                module.reset_parameters()
+                if isinstance(module, CountedLayerNorm):
+                    module.counted.fill_(value=True)
+            elif isinstance(module, nn.MultiheadAttention):
+                _draw_attention(module, generator, zero=zero)
+            elif not isinstance(module, _Layers | _Norms) and any(_own(module)):
+                others.append((name, module))
+        if others and not self.classifier.weight.is_meta:
+            self._fill(others, generator, zero=zero)
+
+    def _fill(
+        self, others: list[tuple[str, nn.Module]], generator: torch.Generator | None, *, zero: bool
+    ) -> None:
+        """Set what modules hold that are neither layer nor norm to what is published, in place."""
+        seed = 0 if zero else int(torch.randint(_SEEDS, (), generator=generator))
+        standard = published(self._kind, seed)
+        for name, module in others:
+            source = dict(_own(standard.get_submodule(name)))
+            for own, tensor in _own(module):
+                value = source[own]
+                if value.is_meta:
+                    raise ValueError(
+                        f"an initial value must be known of every parameter, of {own!r} of "
+                        f"{name!r}, a {type(module).__name__}, none is"
+                    )
+                tensor.copy_(_fitted(value.detach(), tensor.shape))
+                if zero and isinstance(tensor, nn.Parameter):
+                    tensor.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, classes) logits."""
@@ -91,116 +140,35 @@ class Adapted(Backbone):
         super().adopt(found)
         self._found = self._found.resized(found.widths)
 
-    def sketch(self) -> tuple[LayerSketch, ...]:
-        """Return the outline of every layer, for images of its own size alone."""
-        return self.outline(
-            self.name, [self.size], in_channels=self.in_channels, classes=self.classes
-        )
+    def outline(self) -> Outline:
+        """Return what its layers cost, for images of its own size alone."""
+        return outline_of(type(self), self.name, (self.size,))
 
-    @classmethod
-    def outline(
-        cls, name: str, sizes: Sequence[int], *, in_channels: int, classes: int
-    ) -> tuple[LayerSketch, ...]:
-        """Return the outline of every layer, for images of some sizes, px.
-
-        What a layer reads of each filter must not depend on the size, as behind an adaptive pool.
-        """
-        sketch = _sketch(cls, name, in_channels, cls.smallest(name), classes)
-        sides = {size: _map_sides(cls, name, in_channels, size, classes) for size in sizes}
-        return tuple(
-            replace(layer, sides={size: sides[size][layer.name] for size in sizes})
-            for layer in sketch
-        )
-
-    def cost(self, widths: Widths | None = None) -> tuple[int, int]:
-        """Return parameters and multiply-accumulates of one image, at its own or other widths."""
-        asked = self.widths if widths is None else widths
-        ordered = Widths({group: asked[group] for group in self.widths})
-        kind = (type(self), self.name, self.in_channels, self.size, self.classes)
-        return _cost(kind, ordered)
+    @property
+    def _kind(self) -> Kind:
+        return (type(self), self.name, self.in_channels, self.size, self.classes)
 
 
-_Kind = tuple[type[Adapted], str, int, int, int]
-"""Family, name, channels and side of the images, classes."""
+def _own(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the parameters and buffers that a module itself holds."""
+    yield from module.named_parameters(recurse=False)
+    yield from module.named_buffers(recurse=False)
 
 
-@lru_cache(maxsize=64)
-def _shape(
-    family: type[Adapted], name: str, in_channels: int, size: int, classes: int
-) -> tuple[nn.Module, Found]:
-    """Return the published network without data, and what was found of it."""
-    with torch.device("meta"):
-        net = family.standard(name, in_channels=in_channels, size=size, classes=classes)
-    found = find(net, (in_channels, size, size))
-    if found.coupling.routes:
-        raise ValueError(f"{name} must carry its filters without tables of indices")
-    return net, found
-
-
-@lru_cache(maxsize=64)
-def _sketch(
-    family: type[Adapted], name: str, in_channels: int, size: int, classes: int
-) -> tuple[LayerSketch, ...]:
-    """Return the outline of every layer but for the sides of its map."""
-    standard, found = _shape(family, name, in_channels, size, classes)
-    axes = found.coupling.by_axis()
-    norms = sum(isinstance(module, nn.BatchNorm2d) for module in standard.modules())
-    sketches = []
-    for layer, module in _layers(standard):
-        conv = isinstance(module, nn.Conv2d)
-        made = axes.get((f"{layer}.weight", 0), [])
-        read = axes.get((f"{layer}.weight", 1), [])
-        sketches.append(
-            LayerSketch(
-                name=f"{_INNER}{layer}",
-                kind="conv" if conv else "linear",
-                reads=read[0][0] if read else None,
-                makes=made[0][0] if made else None,
-                kernel=module.kernel_size[0] if isinstance(module, nn.Conv2d) else 1,
-                bias=module.bias is not None,
-                norm=conv and norms > 0,
-                shrinks="",
-                block=read[0][1].block if read else 1,
-            )
-        )
-    return tuple(sketches)
-
-
-@lru_cache(maxsize=256)
-def _map_sides(
-    family: type[Adapted], name: str, in_channels: int, size: int, classes: int
-) -> Mapping[str, int]:
-    """Return layer -> side of its map, px, by a pass through the network without data."""
-    with torch.device("meta"):
-        net = family.standard(name, in_channels=in_channels, size=size, classes=classes).eval()
-    sides: dict[str, int] = {}
-    for layer, module in _layers(net):
-        module.register_forward_hook(partial(_remember_side, sides, f"{_INNER}{layer}"))
-    with torch.no_grad():
-        net(torch.empty(1, in_channels, size, size, device="meta"))
-    return sides
-
-
-def _layers(net: nn.Module) -> Iterator[tuple[str, nn.Conv2d | nn.Linear]]:
-    for name, module in net.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            yield name, module
-
-
-def _remember_side(
-    sides: dict[str, int], layer: str, _module: nn.Module, _inputs: object, output: Tensor
+def _draw_attention(
+    attention: nn.MultiheadAttention, generator: torch.Generator | None, *, zero: bool
 ) -> None:
-    sides[layer] = output.shape[-1] if output.ndim == 4 else 1
+    """Draw the weights that an attention itself holds, in place."""
+    for _, parameter in attention.named_parameters(recurse=False):
+        parameter.zero_()
+        if parameter.ndim > 1 and not (zero or parameter.is_meta):
+            drawn = draw(tuple(parameter.shape), parameter, generator)
+            parameter.copy_(drawn * deviation(parameter[0].numel(), gain=RELU_GAIN))
 
 
-@lru_cache(maxsize=4096)
-def _cost(kind: _Kind, widths: Widths) -> tuple[int, int]:
-    """Count on a network without data, by torch's own counter."""
-    standard, found = _shape(*kind)
-    _, _, in_channels, size, _ = kind
-    net, _ = rebuilt(standard, found, widths)
-    net.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net(torch.empty(1, in_channels, size, size, device="meta"))
-    params = sum(parameter.numel() for parameter in net.parameters())
-    return params, counter.get_total_flops() // 2
+def _fitted(value: Tensor, shape: torch.Size) -> Tensor:
+    """Return a tensor cut, or repeated, to a shape: what is published is for the standard width."""
+    for axis, length in enumerate(shape):
+        if value.shape[axis] != length:
+            value = value.index_select(axis, torch.arange(length) % value.shape[axis])
+    return value

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from functools import lru_cache
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from slbi.nets.coupling import Coupling
 from slbi.nets.graph.find import Found, find
 from slbi.nets.initial import RELU_GAIN, deviation, draw
 from slbi.nets.shortcut import Shortcut
-from slbi.nets.sketch import LayerSketch, cost
+from slbi.nets.sketch import Outline, cost
 from slbi.nets.widths import Widths
 
 
@@ -29,7 +29,9 @@ class Backbone(nn.Module, ABC):
         ValueError: an unsuitable size, other groups than those of the name, a number below 1.
     """
 
-    classifier: nn.Linear
+    classifier: nn.Conv2d | nn.Linear
+    stem: ClassVar[str] = "standard"
+    """Which stem it has: the published one, or "small", for small images."""
 
     def __init__(
         self, name: str, widths: Widths, *, in_channels: int, size: int, classes: int
@@ -88,8 +90,8 @@ class Backbone(nn.Module, ABC):
         return self.found().coupling
 
     @abstractmethod
-    def sketch(self) -> tuple[LayerSketch, ...]:
-        """Return the outline of every layer; it depends neither on the widths nor on the size."""
+    def outline(self) -> Outline:
+        """Return what its layers cost, at any widths and at least at its own size."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -98,7 +100,7 @@ class Backbone(nn.Module, ABC):
     def cost(self, widths: Widths | None = None) -> tuple[int, int]:
         """Return parameters and multiply-accumulates of one image, at its own or other widths."""
         return cost(
-            self.sketch(),
+            self.outline(),
             self.widths if widths is None else widths,
             in_channels=self.in_channels,
             size=self.size,

@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 
-from slbi.nets.backbone import Backbone
 from slbi.nets.sketch import LayerSketch
+from slbi.nets.sketched import Sketched
 from slbi.nets.widths import Widths
 
 _STANDARD = Widths({"conv1": 6, "conv2": 16, "conv3": 120, "fc1": 84})
@@ -14,7 +14,7 @@ _PADDING = {28: 2, 32: 0}
 """Size of the image, px -> padding of the first layer, so that its map is 28 px."""
 
 
-class LeNet(Backbone):
+class LeNet(Sketched):
     """Three convolutions of 5 px, two linear layers, ReLU and max-pools. See `Backbone`."""
 
     def __init__(

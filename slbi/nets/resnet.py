@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from slbi.nets.backbone import Backbone
 from slbi.nets.shortcut import Shortcut
 from slbi.nets.sketch import LayerSketch
+from slbi.nets.sketched import Sketched
 from slbi.nets.widths import Widths
 
 _BLOCKS = {"resnet20": 3, "resnet32": 5, "resnet44": 7, "resnet56": 9, "resnet110": 18}
@@ -47,7 +47,7 @@ class Block(nn.Module):
         return relu(self.norm2(self.conv2(inner)) + carried)
 
 
-class ResNet(Backbone):
+class ResNet(Sketched):
     """A stem, three stages of blocks, the mean over the map, one linear layer. See `Backbone`.
 
     The filters of a stage's stream are one group ("stage1", which the stem feeds too), and those

@@ -5,8 +5,8 @@ from collections import OrderedDict
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 
-from slbi.nets.backbone import Backbone
 from slbi.nets.sketch import LayerSketch
+from slbi.nets.sketched import Sketched
 from slbi.nets.widths import Widths
 
 _STAGES = {
@@ -45,7 +45,7 @@ class Cell(nn.Module):
         return max_pool2d(x, 2) if self.pools and x.shape[-1] > 1 else x
 
 
-class Vgg(Backbone):
+class Vgg(Sketched):
     """Convolutions in five stages, the mean over the last map, one linear layer. See `Backbone`.
 
     The mean stands for the published three linear layers: on an image of 32 px the last map is one

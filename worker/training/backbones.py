@@ -1,55 +1,41 @@
-"""Every network that a run can be asked for: those of `slbi`, and some of torchvision's."""
+"""Every network that a run can be asked for: those of `slbi`, and torchvision's classifiers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import torch
-from torch import nn
 
 from slbi.nets import backbones
 from slbi.nets.adapted import Adapted
 from slbi.nets.backbone import Backbone
-from slbi.nets.sketch import LayerSketch
+from slbi.nets.outlining import outline_of
+from slbi.nets.published import usual_shape
+from slbi.nets.sketch import Outline
 from slbi.nets.widths import Widths
-
-_TORCHVISION = ("alexnet", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+from worker.training.classifiers import SmallTorchvision, Torchvision
 
 SIZES = range(8, 224 + 1)
 """Sides of images, px, that a config may ask for, see `config.DataConfig.image_size`."""
 
-_PHOTOGRAPHS = (64, 96, 128, 160, 192, 224)
-"""Those for which the cost of torchvision's networks is tabled; others would do as well."""
+SMALL_BELOW: Final = 64
+"""Side of an image, px, below which "auto" takes the small stem: at 64 px a standard stem leaves a
+map of 2 px, below it one of a single pixel. Source: docs/decisions/0030."""
 
-_SMALLEST = {"alexnet": 63}
-"""Side, px, of the smallest image of which its pools leave anything; 32 for the others, which halve
-the map five times."""
+_TABLED: Final[Mapping[str, Sequence[int]]] = {
+    "standard": (64, 96, 128, 160, 192, 224),
+    "small": (28, 32, 48, 64, 96),
+}
+"""Stem -> sides for which the cost of torchvision's networks is tabled, as far as they suit; others
+would do as well."""
 
+_SEVENS: Final = (56, 112, 224)
+"""Those for networks that take none of the others: the maps of MaxViT must be whole windows of
+7 px, after halving them three times."""
 
-class Torchvision(Adapted):
-    """A classifier of torchvision for photographs. See `Backbone`."""
-
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """Return their names, which are torchvision's."""
-        return _TORCHVISION
-
-    @classmethod
-    def smallest(cls, name: str) -> int:
-        """Return the side of the smallest image, px."""
-        return _SMALLEST.get(name, 32)
-
-    @classmethod
-    def standard(cls, name: str, *, in_channels: int, size: int, classes: int) -> nn.Module:  # noqa: ARG003 -- one network for all sizes
-        """Return the published network; of other images than RGB its first layer differs."""
-        import torchvision  # noqa: PLC0415 - takes a second, and few runs need it
-
-        make: Callable[..., nn.Module] = getattr(torchvision.models, name)
-        net = make(num_classes=classes)
-        if in_channels != 3:
-            first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
-            shape = (first.out_channels, in_channels, *first.kernel_size)
-            first.weight = nn.Parameter(first.weight.new_empty(shape))
-            first.in_channels = in_channels
-        return net
+_ADAPTED: Final[Mapping[str, type[Adapted]]] = {
+    "standard": Torchvision,
+    "small": SmallTorchvision,
+}
 
 
 def names() -> tuple[str, ...]:
@@ -57,44 +43,104 @@ def names() -> tuple[str, ...]:
     return (*backbones.names(), *Torchvision.names())
 
 
-def sizes(name: str) -> Sequence[int]:
-    """Return the sides of images, px, that may be offered for a network."""
-    return _PHOTOGRAPHS if name in _TORCHVISION else SIZES
+def stems(name: str) -> tuple[str, ...]:
+    """Return the stems that a network can have, the published one first.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    _check(name)
+    return ("standard",) if name in backbones.names() else tuple(_ADAPTED)
 
 
-def standard_widths(name: str, size: int) -> Widths:
+def stem_of(name: str, stem: str, size: int) -> str:
+    """Return the stem that is meant by one of `config.STEMS`.
+
+    Args:
+        name: of the network.
+        stem: "auto" takes the small one, if there is one, for images below `SMALL_BELOW`.
+        size: side of an image, px.
+
+    Raises:
+        ValueError: an unknown name, or a stem that it cannot have.
+    """
+    known = stems(name)
+    if stem == "auto":
+        return "small" if "small" in known and size < SMALL_BELOW else "standard"
+    if stem not in known:
+        raise ValueError(f"stem of {name} must be auto or {' or '.join(known)}, got {stem!r}")
+    return stem
+
+
+def sizes(name: str, stem: str = "standard") -> list[int]:
+    """Return the sides of images, px, that are offered for a network.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    _check(name)
+    candidates = [SIZES] if name in backbones.names() else [_TABLED[stem], _SEVENS]
+    for sides in candidates:
+        suiting = [size for size in sides if _suits(name, size, stem)]
+        if suiting:
+            break
+    return suiting
+
+
+def fixed(name: str) -> dict[str, str]:
+    """Return the groups that keep the width they start with, each with the reason.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    _check(name)
+    if name in backbones.names():
+        return {}
+    groups = usual_shape(Torchvision, name).found.coupling.groups
+    return {group.name: group.blended for group in groups if group.blended}
+
+
+def standard_widths(name: str, size: int, stem: str = "standard") -> Widths:
     """Return the widths of the published network.
 
+    Args:
+        name: of the network.
+        size: side of an image, px.
+        stem: one of `config.STEMS`.
+
     Raises:
-        ValueError: an unknown name, or a size, px, that does not suit.
+        ValueError: an unknown name, a stem that it cannot have, or a size that does not suit.
     """
-    if name not in _TORCHVISION:
-        _check(name)
+    resolved = stem_of(name, stem, size)
+    if name in backbones.names():
         return backbones.standard_widths(name, size)
-    Torchvision.check_size(name, size)
-    return Torchvision.standard_widths(name)
+    family = _ADAPTED[resolved]
+    family.check_size(name, size)
+    return family.standard_widths(name)
 
 
-def sketch(name: str, sizes: Sequence[int]) -> tuple[LayerSketch, ...]:
-    """Return the outline of every layer, for images of these sides, px.
+def outline(name: str, sizes: Sequence[int], stem: str = "standard") -> Outline:
+    """Return what the layers of a network cost, for images of these sides, px.
 
     Raises:
-        ValueError: an unknown name, or a size that does not suit.
+        ValueError: as `standard_widths`, or the stem is "auto".
     """
-    if name in _TORCHVISION:
-        return Torchvision.outline(name, sizes, in_channels=3, classes=1000)
+    if name in backbones.names():
+        net = backbones.build(name, in_channels=3, size=sizes[0], classes=2, device="meta")
+        return net.outline()
     _check(name)
-    net = backbones.build(name, in_channels=3, size=sizes[0], classes=2, device="meta")
-    return net.sketch()
+    if stem == "auto":
+        raise ValueError("stem must be standard or small where no size tells it, got 'auto'")
+    return outline_of(_ADAPTED[stem], name, tuple(sizes))
 
 
-def groups(name: str, size: int) -> tuple[str, ...]:
+def groups(name: str, size: int, stem: str = "standard") -> tuple[str, ...]:
     """Return the names of the groups of filters, in the order of the data.
 
     Raises:
         ValueError: as `standard_widths`.
     """
-    return tuple(standard_widths(name, size))
+    return tuple(standard_widths(name, size, stem))
 
 
 def build(
@@ -104,16 +150,17 @@ def build(
     in_channels: int,
     size: int,
     classes: int,
+    stem: str = "standard",
     generator: torch.Generator | None = None,
     device: torch.device | str = "cpu",
 ) -> Backbone:
     """Return a network with initial weights, in float32. See `slbi.nets.backbones.build`.
 
     Raises:
-        ValueError: an unknown name, an unsuitable size, other groups than the network has.
+        ValueError: as `standard_widths`, or other groups than the network has.
     """
-    if name not in _TORCHVISION:
-        _check(name)
+    resolved = stem_of(name, stem, size)
+    if name in backbones.names():
         return backbones.build(
             name,
             widths,
@@ -123,9 +170,9 @@ def build(
             generator=generator,
             device=device,
         )
-    net = Torchvision.built(
+    net = _ADAPTED[resolved].built(
         name,
-        standard_widths(name, size) if widths is None else widths,
+        standard_widths(name, size, stem) if widths is None else widths,
         in_channels=in_channels,
         size=size,
         classes=classes,
@@ -134,6 +181,14 @@ def build(
     )
     net.initialise(generator)
     return net
+
+
+def _suits(name: str, size: int, stem: str) -> bool:
+    try:
+        standard_widths(name, size, stem)
+    except ValueError:
+        return False
+    return True
 
 
 def _check(name: str) -> None:

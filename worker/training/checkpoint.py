@@ -1,15 +1,15 @@
 """One member of a family as one safetensors file, its description in the file's own metadata.
 
-A stranger with torch, safetensors and this project's `slbi` rebuilds a member so:
+A stranger with this project, torch and safetensors rebuilds a member so:
 
     import json
     from safetensors import safe_open
     from safetensors.torch import load_file
-    from slbi.nets.backbones import build
+    from worker.training.backbones import build
     from slbi.nets.widths import Widths
     with safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()["slbi"])
-    shape = {key: about[key] for key in ("in_channels", "size", "classes")}
+    shape = {key: about[key] for key in ("in_channels", "size", "classes", "stem")}
     net = build(about["backbone"], Widths(about["widths"]), **shape).eval()
     net.load_state_dict(load_file(path))
 
@@ -70,6 +70,8 @@ class Description:
     entry: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Group -> for every filter the epoch at which it was first selected, -1 for never; groups that
     nothing selected are left out."""
+    stem: str = "standard"
+    """Which stem the backbone has, standard or small; files of before there were two do not say."""
     format: int = FORMAT
 
 
@@ -135,7 +137,11 @@ def _read_description(path: Path, text: str | None) -> Description:
     version = about.get("format") if isinstance(about, dict) else None
     if version != FORMAT:
         raise CheckpointError(f"{path} must be of format {FORMAT}, got {version!r}")
-    needed = {each.name for each in fields(Description) if each.default_factory is MISSING}
+    needed = {
+        each.name
+        for each in fields(Description)
+        if each.default is MISSING and each.default_factory is MISSING
+    }
     known = {each.name for each in fields(Description)}
     missing, surplus = sorted(needed - set(about)), sorted(set(about) - known)
     if missing or surplus:
@@ -161,6 +167,7 @@ def _build(path: Path, description: Description) -> Backbone:
             in_channels=description.in_channels,
             size=description.size,
             classes=description.classes,
+            stem=description.stem,
         )
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path} must describe a known network: {error}") from error

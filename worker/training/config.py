@@ -7,6 +7,7 @@ from typing import Literal
 from worker.training.groups import Stages, check_by_group, check_table
 from worker.training.ranges import one_of, whole, within
 
+STEMS = ("auto", "standard", "small")
 SEEDS = ("random", "orthogonal", "gradmax")
 SCHEDULES = ("cosine", "step", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -202,9 +203,15 @@ class GrowConfig:
     """A whole `grow` run."""
 
     backbone: str
-    """Name of a backbone, see `slbi.nets.backbones`."""
+    """Name of a backbone, see `worker.training.backbones`."""
     data: DataConfig
+    stem: str = "auto"
+    """standard, the published one; small, for small images; auto takes the small one, where there
+    is one, for images below 64 px."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     growth: GrowthConfig = field(default_factory=GrowthConfig)
     tune: TuneConfig = field(default_factory=TuneConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+    def __post_init__(self) -> None:
+        one_of("stem", self.stem, STEMS)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from slbi.structure.path import PathList
-from worker.training.config import ComputeConfig, DataConfig, OptimConfig
+from worker.training.config import STEMS, ComputeConfig, DataConfig, OptimConfig
 from worker.training.groups import Stages, check_by_group
 from worker.training.ranges import one_of, whole, within
 
@@ -97,6 +97,8 @@ class TrainConfig:
 
     backbone: str
     data: DataConfig
+    stem: str = "auto"
+    """As for `GrowConfig`."""
     widths: int | Mapping[str, int] | None = None
     """Filters of every group, one number for all or one per group, 1 to 4096; None: standard."""
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -105,6 +107,7 @@ class TrainConfig:
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:
+        one_of("stem", self.stem, STEMS)
         _check_widths(self.widths)
         _needs_epochs("train", self.train)
 
@@ -115,6 +118,8 @@ class WeightsConfig:
 
     backbone: str
     data: DataConfig
+    stem: str = "auto"
+    """As for `GrowConfig`."""
     widths: int | Mapping[str, int] | None = None
     """As for `TrainConfig`."""
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -127,6 +132,7 @@ class WeightsConfig:
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:
+        one_of("stem", self.stem, STEMS)
         _check_widths(self.widths)
         _needs_epochs("train", self.train)
         if self.twin.structure != "element":
@@ -166,6 +172,8 @@ class TicketConfig:
 
     backbone: str
     data: DataConfig
+    stem: str = "auto"
+    """As for `GrowConfig`."""
     widths: int | Mapping[str, int] | None = None
     """As for `TrainConfig`."""
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -189,6 +197,7 @@ class TicketConfig:
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:
+        one_of("stem", self.stem, STEMS)
         _check_widths(self.widths)
         _needs_epochs("train", self.train)
         _needs_epochs("retrain", self.retrain)
@@ -290,6 +299,8 @@ class PruneConfig:
     source: Source
     backbone: str
     data: DataConfig
+    stem: str = "auto"
+    """As for `GrowConfig`; a source that describes itself tells it."""
     pruning: PruningConfig
     optim: OptimConfig = field(default_factory=OptimConfig)
     finetune: TrainingConfig = field(
@@ -297,6 +308,9 @@ class PruneConfig:
     )
     """Of what is left, its mask kept where it was not sliced."""
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+    def __post_init__(self) -> None:
+        one_of("stem", self.stem, STEMS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -329,8 +343,13 @@ class VisualiseConfig:
     source: Source
     backbone: str
     data: DataConfig
+    stem: str = "auto"
+    """As for `GrowConfig`; a source that describes itself tells it."""
     pictures: PicturesConfig = field(default_factory=PicturesConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+    def __post_init__(self) -> None:
+        one_of("stem", self.stem, STEMS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -354,8 +373,13 @@ class ExportConfig:
     source: Source
     backbone: str
     data: DataConfig
+    stem: str = "auto"
+    """As for `GrowConfig`; a source that describes itself tells it."""
     export: FormatsConfig = field(default_factory=FormatsConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+    def __post_init__(self) -> None:
+        one_of("stem", self.stem, STEMS)
 
 
 def _check_widths(widths: int | Mapping[str, int] | None) -> None:

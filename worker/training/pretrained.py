@@ -22,8 +22,9 @@ from worker.training.checkpoint import CheckpointError, described
 PICKLED = (".pth", ".pt")
 """Ends of the names of files that torch wrote."""
 
-_COUNTER = "num_batches_tracked"
-"""Of a BatchNorm; old files lack it, and only a momentum of None reads it."""
+_COUNTERS = ("num_batches_tracked", "counted")
+"""Of a BatchNorm, which old files lack and only a momentum of None reads; and of a norm that counts
+its filters, which published networks lack. Source: slbi/nets/counted.py."""
 
 _INNER = "net."
 """Before the names of a network of another library. Source: slbi/nets/adapted.py."""
@@ -46,6 +47,7 @@ class _Kind:
     in_channels: int
     size: int
     classes: int
+    stem: str
 
     def shapes(
         self, widths: Widths | None = None, *, channels: int = 0, classes: int = 0
@@ -70,6 +72,7 @@ class _Kind:
             in_channels=self.in_channels + channels,
             size=self.size,
             classes=self.classes + classes,
+            stem=self.stem,
             generator=generator,
             device=device,
         )
@@ -119,6 +122,7 @@ def pretrained(
     in_channels: int,
     size: int,
     classes: int,
+    stem: str,
     generator: torch.Generator,
 ) -> Pretrained:
     """Return a backbone with the weights of a state dict, its widths read off their shapes.
@@ -133,6 +137,7 @@ def pretrained(
         in_channels: of the images.
         size: of the images, px.
         classes: told apart.
+        stem: standard, small or auto.
         generator: source of a classifier that begins anew.
 
     Raises:
@@ -141,7 +146,7 @@ def pretrained(
 
     Source: docs/decisions/0037.
     """
-    kind = _Kind(backbone=backbone, in_channels=in_channels, size=size, classes=classes)
+    kind = _Kind(backbone=backbone, in_channels=in_channels, size=size, classes=classes, stem=stem)
     standard = kind.shapes()
     given = _named(tensors, standard, backbone)
     widths = _widths(kind, given)
@@ -184,7 +189,7 @@ def _named(
     given = {}
     for name, tensor in tensors.items():
         given[name if name in known else f"{_INNER}{name}"] = tensor
-    missing = [name for name in known if name not in given and not name.endswith(_COUNTER)]
+    missing = [name for name in known if name not in given and not name.endswith(_COUNTERS)]
     if missing:
         raise CheckpointError(
             f"a {backbone} must hold a tensor {missing[0].removeprefix(_INNER)!r}, the file does "

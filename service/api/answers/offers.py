@@ -1,27 +1,88 @@
 """What is answered about the service: what it offers, who works, whether it is well."""
 
 import uuid
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from service.catalogue import Backbone
 
-class BackboneAnswer(BaseModel):
-    """A network that can be grown."""
 
-    name: str
-    groups: list[str] = Field(description="Of filters, in the order of the data.")
-    standard_widths: dict[str, int] = Field(description="Of the published network.")
+class StemAnswer(BaseModel):
+    """A stem that a network can have."""
+
+    name: Literal["standard", "small"]
     smallest_size: int = Field(description="Side of the smallest image it takes, px.")
     largest_size: int
     only_sizes: list[int] | None = Field(description="The only sides it takes, if they are few.")
 
 
+class PublishedAnswer(BaseModel):
+    """What a network costs as it was published, for 3 channels and 1,000 classes."""
+
+    size: int = Field(description="Side of the image, px.")
+    params: int
+    macs: int = Field(description="Multiply-accumulates of one image, forward.")
+
+
+class BackboneEntry(BaseModel):
+    """A network that can be grown, in short."""
+
+    name: str
+    group_count: int = Field(description="Groups of filters.")
+    published: PublishedAnswer
+    stems: list[StemAnswer]
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> "BackboneEntry":
+        """Return a network in short."""
+        return BackboneEntry(**_short(backbone))
+
+
+class GroupAnswer(BaseModel):
+    """Filters that come and go together."""
+
+    name: str
+    standard_width: int = Field(description="Of the published network.")
+    fixed: str | None = Field(description="Why it keeps the width it starts with, if it does.")
+
+
+class LayerAnswer(BaseModel):
+    """A convolution or linear layer."""
+
+    name: str
+    kind: Literal["conv", "linear"]
+    called: bool = Field(description="Whether pictures of its activation can be made.")
+
+
+class BackboneAnswer(BackboneEntry):
+    """A network that can be grown."""
+
+    groups: list[GroupAnswer] = Field(description="In the order of the data.")
+    layers: list[LayerAnswer]
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> "BackboneAnswer":
+        """Return everything about a network."""
+        return BackboneAnswer(
+            **_short(backbone),
+            groups=[
+                GroupAnswer(name=name, standard_width=width, fixed=backbone.fixed.get(name))
+                for name, width in backbone.standard_widths.items()
+            ],
+            layers=[
+                LayerAnswer.model_validate(layer, from_attributes=True)
+                for layer in backbone.layers()
+            ],
+        )
+
+
 class BackboneList(BaseModel):
     """The networks that can be grown, and the schema of a job's settings."""
 
-    items: list[BackboneAnswer]
+    items: list[BackboneEntry]
     settings: dict[str, Any] = Field(description="JSON schema of a job's spec.")
 
 
@@ -84,3 +145,21 @@ class ReadyAnswer(BaseModel):
 
     status: Literal["ready"] = "ready"
     checks: list[str]
+
+
+def _short(backbone: Backbone) -> dict[str, Any]:
+    stems = [
+        {
+            "name": name,
+            "smallest_size": stem.smallest,
+            "largest_size": stem.largest,
+            "only_sizes": stem.only,
+        }
+        for name, stem in backbone.stems.items()
+    ]
+    return {
+        "name": backbone.name,
+        "group_count": len(backbone.standard_widths),
+        "published": asdict(backbone.published),
+        "stems": stems,
+    }

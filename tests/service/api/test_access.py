@@ -75,6 +75,7 @@ SEEN_BY_A_STRANGER: dict[tuple[str, str], Callable[[Response], None]] = {
     ("DELETE", "/v1/uploads/{upload_id}"): _is_missing,
     ("GET", "/v1/workers"): _shows_no_job,
     ("GET", "/v1/backbones"): _is_public,
+    ("GET", "/v1/backbones/{name}"): _is_public,
     ("GET", "/v1/datasets"): _is_public,
     ("GET", "/healthz"): _is_public,
     ("GET", "/readyz"): _is_public,
@@ -112,7 +113,9 @@ def test_a_second_key_sees_nothing_of_the_first(service: Service, method: str, p
             )
         )
     upload_id = keyed.post("/v1/uploads", content=sound()).json()["id"]
-    url = path.format(job_id=done.job_id, artifact_id=done.artifact_ids[0], upload_id=upload_id)
+    url = path.format(
+        job_id=done.job_id, artifact_id=done.artifact_ids[0], upload_id=upload_id, name="resnet18"
+    )
     body = SPEC if path == "/v1/jobs" and method == "POST" else None
 
     for stranger in (service.client_with_key("second"), service.client):
@@ -176,7 +179,8 @@ def test_off_loopback_everything_but_health_needs_a_key(
     service = make_service(settings.model_copy(update={"host": "0.0.0.0"}))  # noqa: S104 - the case
     keyed = service.client_with_key()
     for method, path in [*_routes(service), ("GET", "/nothing")]:
-        url = path.format_map(dict.fromkeys(("job_id", "artifact_id", "upload_id"), uuid.uuid4()))
+        ids = dict.fromkeys(("job_id", "artifact_id", "upload_id"), str(uuid.uuid4()))
+        url = path.format_map({**ids, "name": "resnet18"})
         status = service.client.request(method, url).status_code
         assert status == (200 if path == "/healthz" else 401), path
         assert keyed.request(method, url).status_code != 401, path

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import jsonschema
+import pytest
 
 from service.contract import JobState
 from service.store.ids import new_id
@@ -8,13 +9,42 @@ from service.store.tables import Attempt, Worker
 from tests.service.running import SPEC, Service, store_job
 
 
-def test_backbones_come_with_groups_widths_and_the_schema_of_a_spec(local: Service) -> None:
-    answer = local.client.get("/v1/backbones").json()
-    found = {each["name"]: each for each in answer["items"]}
-    assert {"lenet5", "vgg11", "vgg19", "resnet20", "resnet110"} <= set(found)
-    assert found["lenet5"]["only_sizes"] == [28, 32]
-    assert found["vgg11"]["groups"] == list(found["vgg11"]["standard_widths"])
-    jsonschema.validate(SPEC, answer["settings"])
+def test_backbones_come_in_short_with_the_schema_of_a_spec(local: Service) -> None:
+    answer = local.client.get("/v1/backbones")
+    found = {each["name"]: each for each in answer.json()["items"]}
+    assert {"lenet5", "vgg11", "vgg11_imagenet", "resnet20", "resnet18", "vit_b_16"} <= set(found)
+    assert found["lenet5"]["stems"][0]["only_sizes"] == [28, 32]
+    assert [stem["name"] for stem in found["mobilenet_v2"]["stems"]] == ["standard", "small"]
+    assert found["resnet18"]["published"]["params"] == 11_689_512
+    jsonschema.validate(SPEC, answer.json()["settings"])
+    assert len(answer.content) < 100_000
+
+
+def test_one_backbone_tells_its_groups_and_layers(local: Service) -> None:
+    found = local.client.get("/v1/backbones/convnext_tiny").json()
+    groups = {each["name"]: each for each in found["groups"]}
+    assert len(groups) == found["group_count"]
+    assert groups["features.0.0"]["standard_width"] == 96
+    assert {each["fixed"] for each in found["groups"]} == {None}
+    assert found["layers"][0] == {"name": "net.features.0.0", "kind": "conv", "called": True}
+    attention = local.client.get("/v1/backbones/swin_t").json()["layers"]
+    assert {each["name"].rpartition(".")[2] for each in attention if not each["called"]} == {
+        "qkv",
+        "proj",
+    }
+
+
+def test_a_backbone_that_there_is_not_is_not_found(local: Service) -> None:
+    answer = local.client.get("/v1/backbones/lenet6")
+    assert answer.status_code == 404
+    assert "'lenet6'" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/v1/backbones", "/v1/backbones/resnet18"])
+def test_backbones_that_a_client_has_are_not_sent_again(local: Service, path: str) -> None:
+    first = local.client.get(path)
+    again = local.client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
 
 
 def test_data_sets_say_whether_they_are_present_and_how_to_get_them(local: Service) -> None:

@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
+from torch.utils.flop_counter import FlopCounterMode
 
 from slbi.growth.seed import RandomSeed
 from slbi.growth.widen import widen
 from slbi.nets.adapted import Adapted
-from slbi.nets.sketch import cost
 from slbi.nets.widths import Widths
 from slbi.pruning.mask import masked
 from slbi.pruning.slice import slice_filters
@@ -35,31 +35,40 @@ class Foreign(nn.Module):
 
 
 class Scaled(nn.Module):
-    """One with a parameter of its own, for which no initial value is known."""
+    """One with parameters and a table of its own, one of them drawn, in a classifier of one px."""
 
-    def __init__(self) -> None:
+    def __init__(self, in_channels: int, classes: int, *, unset: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(3, 6, 3)
-        self.scale = nn.Parameter(torch.ones(6, 1, 1))
-        self.out = nn.Linear(6, 4)
+        self.conv = nn.Conv2d(in_channels, 6, 3)
+        self.norm = nn.GroupNorm(1, 6)
+        self.scale = nn.Parameter(torch.full((6, 1, 1), 1e-6))
+        self.shift = nn.Parameter(torch.empty(1, 6, 1, 1).normal_())
+        self.register_buffer("order", torch.arange(6).flip(0), persistent=False)
+        self.order: Tensor
+        if unset:
+            self.unknown = nn.Parameter(torch.empty(6, 1, 1, device=None))
+        self.out = nn.Conv2d(6, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.out((self.conv(x) * self.scale).mean(dim=(2, 3)))
+        x = self.norm(self.conv(x))[:, self.order] * self.scale + self.shift
+        logits: Tensor = self.out(x).mean(dim=(2, 3))
         return logits
 
 
 class Library(Adapted):
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        return ("foreign", "scaled")
+        return ("foreign", "scaled", "unset")
 
     @classmethod
-    def smallest(cls, name: str) -> int:  # noqa: ARG003 -- all alike
+    def usual(cls, name: str) -> int:  # noqa: ARG003 -- all alike
         return 8
 
     @classmethod
     def standard(cls, name: str, *, in_channels: int, size: int, classes: int) -> nn.Module:  # noqa: ARG003 -- likewise
-        return Foreign(in_channels, classes) if name == "foreign" else Scaled()
+        if name == "foreign":
+            return Foreign(in_channels, classes)
+        return Scaled(in_channels, classes, unset=name == "unset")
 
 
 def build(name: str = "foreign", widths: Widths | None = None) -> Library:
@@ -125,12 +134,12 @@ def test_widening_and_slicing_go_as_for_a_declared_backbone() -> None:
     assert torch.allclose(cut.net(images()), silent(images()), rtol=0, atol=1e-12)
 
 
-def test_the_sketch_costs_what_the_network_costs() -> None:
-    widths = Widths({"stem": 3, "inner": 7, "hidden": 2})
-    net = build(widths=widths)
-    shape = {"in_channels": 3, "size": 8, "classes": 4}
-    assert cost(net.sketch(), widths, **shape) == net.cost()
-    assert net.cost()[0] == sum(parameter.numel() for parameter in net.parameters())
+def test_the_outline_costs_what_torch_counts() -> None:
+    net = build(widths=Widths({"stem": 3, "inner": 7, "hidden": 2}))
+    with FlopCounterMode(display=False) as counter:
+        net(images()[:1])
+    params = sum(parameter.numel() for parameter in net.parameters())
+    assert net.cost() == (params, counter.get_total_flops() // 2)
 
 
 def test_the_same_generator_gives_the_same_weights_whatever_was_drawn_before() -> None:
@@ -143,11 +152,44 @@ def test_the_classifier_is_the_last_linear_layer() -> None:
     assert net.classifier is net.net.get_submodule("out")
 
 
+def test_a_convolution_may_be_the_classifier() -> None:
+    net = build("scaled")
+    assert net.classifier is net.net.get_submodule("out")
+
+
+def test_what_is_no_layer_is_as_published_and_drawn_by_the_generator_alone() -> None:
+    torch.manual_seed(1)
+    one = build("scaled")
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    other = build("scaled")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(one.net.get_parameter("shift"), other.net.get_parameter("shift"))
+    assert one.net.get_parameter("shift").std() > 0.1
+    torch.testing.assert_close(
+        one.net.get_parameter("scale").detach(), torch.full((6, 1, 1), 1e-6).double()
+    )
+    assert one.net.get_buffer("order").tolist() == [5, 4, 3, 2, 1, 0]
+    assert bool((one.net.get_parameter("norm.weight") == 1).all())
+    redrawn = Library.built(
+        "scaled",
+        one.widths,
+        in_channels=3,
+        size=8,
+        classes=4,
+        device=torch.device("cpu"),
+        dtype=torch.float64,
+    )
+    redrawn.initialise(torch.Generator().manual_seed(9))
+    assert not torch.equal(redrawn.net.get_parameter("shift"), one.net.get_parameter("shift"))
+
+
 def test_a_parameter_without_a_known_initial_value_is_named() -> None:
-    with pytest.raises(ValueError, match="'net' is a Scaled"):
-        build("scaled")
+    with pytest.raises(ValueError, match=r"'unknown' of '', a Scaled"):
+        build("unset")
 
 
-def test_a_size_below_the_smallest_is_refused() -> None:
-    with pytest.raises(ValueError, match="size must be >= 8 px for foreign, got 7"):
-        Library.check_size("foreign", 7)
+def test_a_size_that_the_network_cannot_take_is_refused_with_the_reason() -> None:
+    Library.check_size("scaled", 3)
+    with pytest.raises(ValueError, match=r"suit scaled with its standard stem, got 2 px: .*Kernel"):
+        Library.check_size("scaled", 2)

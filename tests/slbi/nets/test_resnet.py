@@ -53,4 +53,4 @@ def test_a_block_between_stages_is_the_published_one() -> None:
 def test_depth_is_the_number_of_layers_with_weights() -> None:
     for depth in (20, 32, 44, 56, 110):
         net = backbones.build(f"resnet{depth}", in_channels=3, size=32, classes=10, device="meta")
-        assert len(net.sketch()) == depth
+        assert len(net.outline().layers) == depth

@@ -30,12 +30,12 @@ def test_the_sketch_counts_what_torch_counts(name: str, data: st.DataObject) -> 
 
 
 @pytest.mark.parametrize("name", backbones.names())
-def test_one_sketch_serves_every_size(name: str) -> None:
-    sketches = {
-        backbones.build(name, in_channels=3, size=size, classes=10, device="meta").sketch()
+def test_one_outline_serves_every_size(name: str) -> None:
+    outlines = [
+        backbones.build(name, in_channels=3, size=size, classes=10, device="meta").outline()
         for size in SIZES.get(name, (8, 32, 64))
-    }
-    assert len(sketches) == 1
+    ]
+    assert all(each == outlines[0] for each in outlines)
 
 
 def test_other_widths_are_counted_without_building_them() -> None:

@@ -57,8 +57,9 @@ def test_a_smooth_latency_is_met_within_five_percent(share: float, noise: float,
     machine = Machine(smooth, noise=noise, seed=seed)
     limit = share * smooth(0)
     place = widest_within(machine, LAST, limit)
-    assert 0.95 * limit <= place.ms <= limit
     thorough = noise / 4
+    # A wider one that the noise makes look faster is taken, as one that is faster would be.
+    assert 0.95 * (1 - thorough) * limit <= place.ms <= limit
     assert 0.949 * (1 - thorough) * limit <= smooth(place.index) <= (1 + thorough) * limit * 1.001
 
 

@@ -44,6 +44,7 @@ TRAINING = {
 ANY = {
     "dataset": "cifar10",
     "backbone": "resnet20",
+    "stem": "small",
     "classes": 10,
     "label": "all of it",
     "priority": 7,

@@ -31,7 +31,11 @@ def resnet() -> nn.Module:
 def _made(tensors: State, backbone: str = "resnet18", **shape: int) -> Pretrained:
     draw = torch.Generator().manual_seed(1)
     return pretrained(
-        tensors, backbone, generator=draw, **{"in_channels": 3, "size": 32, "classes": 7, **shape}
+        tensors,
+        backbone,
+        stem="standard",
+        generator=draw,
+        **{"in_channels": 3, "size": 32, "classes": 7, **shape},
     )
 
 

@@ -17,6 +17,7 @@ from worker.training.groups import members, staged
 from worker.training.plans import PruningConfig
 from worker.training.recipes.begin import least_widths
 from worker.training.recipes.source import Started
+from worker.training.recipes.twin import layer_weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +105,7 @@ def _percents(net: Backbone, pruning: PruningConfig) -> dict[str, float] | None:
         return of_stage or None
     if not isinstance(percent, Mapping):
         return dict.fromkeys(groups, percent) | of_stage
-    linear = [name for name, weight in net.named_parameters() if weight.ndim == 2]
+    linear = [name for name, weight in layer_weights(net).items() if weight.ndim == 2]
     unknown = [name for name in percent if name not in groups and name not in linear]
     if unknown:
         known = ", ".join([*groups, *linear])

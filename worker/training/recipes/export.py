@@ -83,7 +83,10 @@ def _subject(config: ExportConfig, around: Surroundings) -> _Subject:
     compute = replace(config.compute, device="cpu")
     place = workplace(around, data=config.data, compute=compute, batch=SEVERAL, begun=0.0)
     draw = generator(place.seed, "weights")
-    net = start_from(config.source, config.backbone, place.data, generator=draw).net.eval()
+    started = start_from(
+        config.source, config.backbone, place.data, stem=config.stem, generator=draw
+    )
+    net = started.net.eval()
     normalisation = place.data.normalisation if about is None else about.normalisation
     images = _test_images(place.data, normalisation) if config.export.check else None
     return _Subject(net=net, about=about, normalisation=normalisation, images=images)

@@ -106,6 +106,7 @@ class Family:
         }
         description = Description(
             backbone=net.name,
+            stem=net.stem,
             widths=dict(net.widths),
             in_channels=net.in_channels,
             size=net.size,
@@ -148,10 +149,13 @@ class Family:
 
         Args:
             run: as it stands.
-            support: group -> (O,) bool, what stays.
+            support: group -> (O,) bool, what stays; a group over which a norm takes a statistic
+                stays whole.
             bias: the bias of a filter goes with it; else its readers take up what it emits.
         """
-        cut = slice_filters(run.net, None, support, bias=bias)
+        kept_whole = {group.name for group in run.net.coupling().groups if group.blended}
+        losing = {group: stays for group, stays in support.items() if group not in kept_whole}
+        cut = slice_filters(run.net, None, losing, bias=bias)
         run.compute.place(cut.net)
         kept = {
             group: torch.zeros(width, dtype=torch.bool).index_fill(0, cut.kept[group].cpu(), 1)

@@ -35,12 +35,14 @@ def grow(config: GrowConfig, around: Surroundings) -> Result:
 def _begin(config: GrowConfig, place: Workplace) -> Run:
     """Return the run before its first step."""
     data, steps = place.data, len(place.batches)
+    groups = backbones.groups(config.backbone, data.size, config.stem)
     net = backbones.build(
         config.backbone,
-        start_widths(config.growth, backbones.groups(config.backbone, data.size)),
+        start_widths(config.growth, groups),
         in_channels=data.channels,
         size=data.size,
         classes=len(data.train.classes),
+        stem=config.stem,
         generator=generator(place.seed, "weights"),
     )
     budget = _budget(config, data, place.batches)

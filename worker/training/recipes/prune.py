@@ -45,7 +45,9 @@ def prune(config: PruneConfig, around: Surroundings) -> Result:
 
 def _begin(config: PruneConfig, place: Workplace) -> Run:
     draw = generator(place.seed, "weights")
-    started = start_from(config.source, config.backbone, place.data, generator=draw)
+    started = start_from(
+        config.source, config.backbone, place.data, stem=config.stem, generator=draw
+    )
     net = started.net
     place.compute.place(net)
     chosen = _chosen(config, place, started)

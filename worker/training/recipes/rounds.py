@@ -140,7 +140,7 @@ def _plan(config: GrowConfig, run: Run, asking: Sequence[str], budget: Budget) -
     """Return how the groups that ask for it are widened within the caps."""
     growth, net = config.growth, run.net
     groups = tuple(net.widths)
-    standard = backbones.standard_widths(config.backbone, net.size)
+    standard = backbones.standard_widths(net.name, net.size, net.stem)
     make = partial(
         plan,
         net.widths,

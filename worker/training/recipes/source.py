@@ -13,10 +13,11 @@ from torch import Tensor
 
 from slbi.nets.backbone import Backbone
 from slbi.structure.order import NEVER
+from worker.training import backbones
 from worker.training.checkpoint import CheckpointError, Description, load
 from worker.training.data.load import Data
 from worker.training.plans import Source
-from worker.training.pretrained import pretrained, read_tensors, tells
+from worker.training.pretrained import Pretrained, pretrained, read_tensors, tells
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,11 +31,14 @@ class Started:
     """What of it is not as its file has it, for people."""
 
 
-def start_from(source: Source, backbone: str, data: Data, *, generator: torch.Generator) -> Started:
+def start_from(
+    source: Source, backbone: str, data: Data, *, stem: str, generator: torch.Generator
+) -> Started:
     """Return the network of a source, on the CPU.
 
-    One whose file holds tensors alone is made to suit the data set, see `pretrained`; `generator`
-    is the source of a classifier that begins anew.
+    One whose file holds tensors alone is made to suit the data set, see `pretrained`; `stem` is
+    its, where auto also takes the other one if the tensors fit that alone, and `generator` is the
+    source of a classifier that begins anew.
 
     The entry order is that of its own description, and beside it that of the run's file: of single
     weights, and of groups that the description leaves out. A group whose weights entered singly
@@ -50,14 +54,7 @@ def start_from(source: Source, backbone: str, data: Data, *, generator: torch.Ge
         net, description = own
         entry = {group: torch.tensor(epochs) for group, epochs in description.entry.items()}
     else:
-        found = pretrained(
-            read_tensors(source.checkpoint, pickled=source.local),
-            backbone,
-            in_channels=data.channels,
-            size=data.size,
-            classes=len(data.train.classes),
-            generator=generator,
-        )
+        found = _bare(source, backbone, data, stem, generator)
         net, entry, adapted = found.net, {}, found.adapted
     classes = len(data.train.classes)
     ours = (data.channels, data.size, classes)
@@ -136,3 +133,27 @@ def _first_weights(net: Backbone, entry: Mapping[str, Tensor]) -> dict[str, Tens
             first = epochs.masked_fill(epochs == NEVER, late).amin(dim=1)
             found[group.name] = first.masked_fill(first == late, NEVER)
     return found
+
+
+def _bare(
+    source: Source, backbone: str, data: Data, stem: str, generator: torch.Generator
+) -> Pretrained:
+    """Return the network of a file that holds tensors alone."""
+    tensors = read_tensors(source.checkpoint, pickled=source.local)
+    first = backbones.stem_of(backbone, stem, data.size)
+    others = backbones.stems(backbone) if stem == "auto" else ()
+    refusal = None
+    for candidate in dict.fromkeys((first, *others)):
+        try:
+            return pretrained(
+                tensors,
+                backbone,
+                in_channels=data.channels,
+                size=data.size,
+                classes=len(data.train.classes),
+                stem=candidate,
+                generator=generator,
+            )
+        except CheckpointError as error:
+            refusal = refusal or error
+    raise refusal or CheckpointError(f"{source.checkpoint.name} must fit a {backbone}")

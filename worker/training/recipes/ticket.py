@@ -6,6 +6,7 @@ from typing import Literal, cast
 
 import torch
 
+from slbi.nets.backbone import Backbone
 from slbi.structure.overlap import overlap
 from worker.training.data.load import Data, load
 from worker.training.device import Purpose, generator
@@ -78,9 +79,11 @@ def _begin(config: TicketConfig, place: Workplace) -> Run:
     draw = generator(place.seed, "weights")
     adapted: Sequence[str] = ()
     if config.source is None:
-        net = fresh(config.backbone, config.widths, place.data, place.compute, draw)
+        net = fresh(config, place.data, place.compute, draw)
     else:
-        started = start_from(config.source, config.backbone, place.data, generator=draw)
+        started = start_from(
+            config.source, config.backbone, place.data, stem=config.stem, generator=draw
+        )
         net, adapted = started.net, started.adapted
         place.compute.place(net)
     arms = (1 + len(set(config.rivals))) * (1 + (config.transfer_to is not None))
@@ -96,9 +99,14 @@ def _begin(config: TicketConfig, place: Workplace) -> Run:
         run.notes["adapted"] = list(adapted)
     if config.start == "initial":
         own = generator(place.seed, "initial")
-        initial = fresh(config.backbone, dict(net.widths), place.data, place.compute, own)
+        initial = fresh(_like(config, net), place.data, place.compute, own)
         run.memory |= {f"early/{name}": each for name, each in initial.state_dict().items()}
     return run
+
+
+def _like(config: TicketConfig, net: Backbone) -> TicketConfig:
+    """Return the config of a run on a network of the stem and widths of another one."""
+    return replace(config, stem=net.stem, widths=dict(net.widths), source=None, start=None)
 
 
 def _search(config: TicketConfig, run: Run, family: Family) -> None:
@@ -213,13 +221,8 @@ def _start(config: TicketConfig, run: Run, arm: Arm) -> None:
     run.tally = Tally(run.compute.device)
     run.batches = batches_of(run.data, config.optim.batch, config.compute.seed, run.team)
     purpose: Purpose = "rival" if arm == "random" else "transfer"
-    run.net = fresh(
-        config.backbone,
-        config.widths if config.source is None else dict(run.net.widths),
-        run.data,
-        run.compute,
-        generator(config.compute.seed, purpose),
-    )
+    like = config if config.source is None else _like(config, run.net)
+    run.net = fresh(like, run.data, run.compute, generator(config.compute.seed, purpose))
     if arm != "random":
         own = run.net.state_dict()
         early = remembered(run, "early")

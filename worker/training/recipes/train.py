@@ -60,9 +60,7 @@ def kept_shares(run: Run, support: Support) -> list[dict[str, object]]:
 
 def _begin(config: TrainConfig, place: Workplace) -> Run:
     """Return the run before its first step."""
-    net = fresh(
-        config.backbone, config.widths, place.data, place.compute, generator(place.seed, "weights")
-    )
+    net = fresh(config, place.data, place.compute, generator(place.seed, "weights"))
     run = place.run(
         net,
         coupled(net, config.optim, config.twin, config.train, len(place.batches)),

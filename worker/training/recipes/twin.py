@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Parameter
 
 from slbi.growth.twins import ENTRY
@@ -161,18 +161,33 @@ def _coupled(net: Backbone, twin: TwinConfig) -> list[Coupled]:
         if _enters_as_filters(group, twin)
         for name in group.tensors("producer")
     }
+    singly = layer_weights(net)
     found = []
     for name, weight in net.named_parameters():
         if weight.ndim < 2:
             continue
         if name in filters:
             found.append(_scaled(name, weight, "filter", twin))
-        elif twin.structure == "element" or (twin.structure == "mixed" and weight.ndim == 2):
+        elif name in singly and (
+            twin.structure == "element" or (twin.structure == "mixed" and weight.ndim == 2)
+        ):
             found.append(_scaled(name, weight, "element", twin))
     return found
 
 
+def layer_weights(net: Backbone) -> dict[str, Parameter]:
+    """Return the weights whose entries may go singly, by name: those of layers, no embeddings."""
+    return {
+        f"{name}.weight": net.get_parameter(f"{name}.weight")
+        for name, module in net.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    }
+
+
 def _enters_as_filters(group: FilterGroup, twin: TwinConfig) -> bool:
+    # At fixed widths what is not selected falls silent, which no filter can under such a norm.
+    if group.blended is not None and twin is not GROWN:
+        return False
     return twin.structure == "filter" or (twin.structure == "mixed" and group.kind == "conv")
 
 

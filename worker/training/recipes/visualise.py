@@ -109,7 +109,8 @@ def _sitter(config: VisualiseConfig, around: Surroundings, compute: Compute) -> 
     else:
         place = workplace(around, data=config.data, compute=config.compute, batch=2, begun=0.0)
         draw = generator(place.seed, "weights")
-        net = start_from(source, config.backbone, place.data, generator=draw).net
+        started = start_from(source, config.backbone, place.data, stem=config.stem, generator=draw)
+        net = started.net
         normalisation = place.data.normalisation
     compute.place(net)
     path = source.path or PathList()

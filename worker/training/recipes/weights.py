@@ -33,9 +33,7 @@ def weights(config: WeightsConfig, around: Surroundings) -> Result:
 
 
 def _begin(config: WeightsConfig, place: Workplace) -> Run:
-    net = fresh(
-        config.backbone, config.widths, place.data, place.compute, generator(place.seed, "weights")
-    )
+    net = fresh(config, place.data, place.compute, generator(place.seed, "weights"))
     run = place.run(
         net,
         coupled(net, config.optim, config.twin, config.train, len(place.batches)),

@@ -66,7 +66,8 @@ def test_the_arms_begin_at_the_source_or_at_weights_that_nothing_trained(
     around = Surroundings(directories=[], output=tmp_path, recorder=RunList())
     data = workplace(around, data=QUICK.data, compute=QUICK.compute, batch=8, begun=0.0).data
     compute = Compute(device=torch.device("cpu"), precision="float32")
-    untrained = fresh("vgg11", 5, data, compute, generator(0, "initial")).state_dict()
+    like = replace(QUICK, widths=5)
+    untrained = fresh(like, data, compute, generator(0, "initial")).state_dict()
     theirs = untrained if start == "initial" else load_file(source.checkpoint)
     for name, tensor in dense.state_dict().items():
         if tensor.ndim > 1:
