@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypedDict
 
 WAKE_TASK = "slbi.wake"
 """Celery task that wakes a worker. It carries no data: the worker claims the best queued job."""
@@ -37,6 +37,21 @@ EXPORT_FILES: Mapping[ExportFormat, str] = MappingProxyType(
 
 LARGEST = 2**63 - 1
 """Largest whole number that the databases store."""
+
+
+Measure = Literal["macs", "params", "bytes", "latency", "accuracy"]
+"""What models are compared by: what they cost, and their validation accuracy."""
+
+
+class Bounds(TypedDict, total=False):
+    """What a model may cost and must reach; None sets no bound. Source: docs/api.md, "Budgets"."""
+
+    max_macs: int | None
+    max_params: int | None
+    max_bytes: int | None
+    max_latency_ms: float | None
+    min_accuracy: float | None
+    kind: str | None
 
 
 class JobState(StrEnum):

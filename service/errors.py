@@ -26,12 +26,14 @@ class ServiceError(Exception):
         errors: The single fields, if there are any.
         headers: Of the answer.
         request: What to send instead, or before: method, path and body.
+        nearest: The model that comes nearest to a budget which none fits.
     """
 
     detail: str
     errors: Sequence[FieldError] = field(default=())
     headers: dict[str, str] = field(default_factory=dict)
     request: Mapping[str, Any] | None = None
+    nearest: Mapping[str, Any] | None = None
 
     status = 500
     code = "internal"

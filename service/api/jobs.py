@@ -32,7 +32,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 ASK_AGAIN_SECONDS = 2
 """When it is worth asking again for a job that has not ended."""
 
-_IdempotencyKey = Annotated[
+IdempotencyKeyHeader = Annotated[
     str | None,
     Header(
         min_length=1,
@@ -72,7 +72,7 @@ def submit_job(
     query: Annotated[SubmitQuery, Query()],
     owner: Owner,
     here: Here,
-    idempotency_key: _IdempotencyKey = None,
+    idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Submit a job."""
     directories = here.settings.datasets
@@ -143,13 +143,7 @@ def get_job(
     """Return a job: its state, progress and links."""
     followed = find(here.database, owner, job_id)
     body = JobAnswer.of(followed).model_dump_json()
-    etag = f'W/"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
-    headers = {"ETag": etag}
-    if followed.job.state not in FINAL_STATES:
-        headers["Retry-After"] = str(ASK_AGAIN_SECONDS)
-    if matches(if_none_match, etag):
-        return Response(status_code=304, headers=headers)
-    return _json(body, 200, headers)
+    return as_it_stands(body, if_none_match, ended=followed.job.state in FINAL_STATES)
 
 
 @router.get("/{job_id}/attempts", responses=documented(400, 401, 403, 404, 422, 503))
@@ -183,6 +177,23 @@ def resume_job(job_id: uuid.UUID, owner: Owner, here: Here) -> Response:
 def retry_job(job_id: uuid.UUID, owner: Owner, here: Here) -> Response:
     """Queue a job that failed or was cancelled again; it goes on from its last checkpoint."""
     return _steered(retry(here.database, here.queue, owner, job_id))
+
+
+def as_it_stands(body: str, if_none_match: str | None, *, ended: bool) -> Response:
+    """Return JSON under an ETag of its own, 304 to whoever has it.
+
+    Args:
+        body: the JSON.
+        if_none_match: what the client has.
+        ended: whether it stays so; otherwise the answer says when to ask again.
+    """
+    etag = f'W/"{hashlib.sha256(body.encode()).hexdigest()[:32]}"'
+    headers = {"ETag": etag}
+    if not ended:
+        headers["Retry-After"] = str(ASK_AGAIN_SECONDS)
+    if matches(if_none_match, etag):
+        return Response(status_code=304, headers=headers)
+    return _json(body, 200, headers)
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:

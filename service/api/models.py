@@ -3,18 +3,20 @@
 import re
 import uuid
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.responses import FileResponse
 
 from service.api.access import Owner
-from service.api.answers.results import ArtifactAnswer, ArtifactList, ModelAnswer, ModelList
+from service.api.answers.results import ArtifactAnswer, ArtifactList, ModelList
 from service.api.context import Here
-from service.api.jobs import matches
+from service.api.jobs import as_it_stands, matches
 from service.api.problems import documented
 from service.api.questions import CheckpointQuery, ModelsQuery
 from service.errors import RangeNotSatisfiableError
+from service.jobs.budgets import asked_from
 from service.jobs.results import artifact, artifacts, best, export_of, family, file_of
 from service.settings import Settings
 from service.store.tables import Artifact
@@ -43,24 +45,47 @@ _FILE: dict[int | str, dict[str, Any]] = {
     206: {"description": "The asked range of the file."},
     304: {"description": "The file is the one that the client has."},
 }
+_CHOSEN_FILE: dict[int | str, dict[str, Any]] = {
+    **_FILE,
+    200: {
+        **_FILE[200],
+        "headers": {
+            "Link": {
+                "description": "describedby: the list of models that says why it is this one.",
+                "schema": {"type": "string"},
+            },
+            "Slbi-Model": {"description": "Its id.", "schema": {"type": "string"}},
+        },
+    },
+}
 _IfNoneMatch = Annotated[str | None, Header()]
 
 
-@router.get("/jobs/{job_id}/models", responses=documented(400, 401, 403, 404, 422, 503))
+@router.get(
+    "/jobs/{job_id}/models",
+    response_model=ModelList,
+    responses={
+        304: {"description": "As it was."},
+        **documented(400, 401, 403, 404, 422, 503),
+    },
+)
 def list_models(
-    job_id: uuid.UUID, query: Annotated[ModelsQuery, Query()], owner: Owner, here: Here
-) -> ModelList:
-    """List the models of a job that fit, the cheapest first."""
-    ranked = family(here.database, owner, job_id, query.budget)
-    return ModelList(
-        items=[ModelAnswer.of(each) for each in ranked if each.pareto or not query.pareto]
-    )
+    job_id: uuid.UUID,
+    query: Annotated[ModelsQuery, Query()],
+    owner: Owner,
+    here: Here,
+    if_none_match: _IfNoneMatch = None,
+) -> Response:
+    """List the models of a job that fit, the cheapest first, and say which one to take and why."""
+    found = family(here.database, owner, job_id, query.budget, query.measures)
+    body = ModelList.of(found, front_only=query.front_only).model_dump_json()
+    return as_it_stands(body, if_none_match, ended=found.ended)
 
 
 @router.get(
     "/jobs/{job_id}/checkpoint",
     response_class=Response,
-    responses={**_FILE, **documented(400, 401, 403, 404, 410, 416, 422, 503)},
+    responses={**_CHOSEN_FILE, **documented(400, 401, 403, 404, 410, 416, 422, 503)},
 )
 def get_checkpoint(
     *,
@@ -71,13 +96,22 @@ def get_checkpoint(
     here: Here,
     if_none_match: _IfNoneMatch = None,
 ) -> Response:
-    """Download the most accurate model that fits."""
-    member = best(here.database, owner, job_id, query.budget)
+    """Download the most accurate model that fits; `Link` leads to why it is this one."""
+    member = best(here.database, owner, job_id, query.budget, query.format)
     model, record = member.model, member.artifact
     if query.format != "safetensors":
         record = export_of(here.database, owner, member, query.format)
     name = f"{model.kind}-{model.macs}-macs.{record.format}"
-    return _file(request, record, here.settings, name, if_none_match)
+    why = asked_from(job_id, "models", query.budget.asked)
+    about = {"Link": f'<{why}>; rel="describedby"', "Slbi-Model": str(model.id)}
+    return _file(
+        request,
+        record,
+        here.settings,
+        name=name,
+        if_none_match=if_none_match,
+        about=about,
+    )
 
 
 @router.get("/jobs/{job_id}/artifacts", responses=documented(400, 401, 403, 404, 422, 503))
@@ -102,15 +136,23 @@ def get_content(
     """Download a file."""
     record = artifact(here.database, owner, artifact_id)
     name = record.title or f"{record.id}.{record.format}"
-    return _file(request, record, here.settings, name, if_none_match)
+    return _file(request, record, here.settings, name=name, if_none_match=if_none_match)
 
 
 def _file(
-    request: Request, record: Artifact, settings: Settings, name: str, if_none_match: str | None
+    request: Request,
+    record: Artifact,
+    settings: Settings,
+    *,
+    name: str,
+    if_none_match: str | None,
+    about: Mapping[str, str] = MappingProxyType({}),
 ) -> Response:
+    """Return a file, or the part of it that is asked for; `about` are headers beside its own."""
     place = file_of(record, settings.artifacts)
     etag = f'"{record.sha256}"'
-    headers = {"ETag": etag, "Content-Location": f"/v1/artifacts/{record.id}/content"}
+    content = f"/v1/artifacts/{record.id}/content"
+    headers = {"ETag": etag, "Content-Location": content, **about}
     if matches(if_none_match, etag):
         return Response(status_code=304, headers=headers)
     _settle_range(request, record.bytes, etag)

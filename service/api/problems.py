@@ -10,10 +10,11 @@ from typing import Any
 import structlog
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from service.api.answers.budgets import NearestAnswer
 from service.errors import (
     FieldError,
     InvalidRequestError,
@@ -62,7 +63,12 @@ class Problem(BaseModel):
     errors: list[ProblemField]
     request_id: str
     request: dict[str, Any] | None = Field(
-        None, description="The request that makes what is missing: method, path, body."
+        None,
+        description="The request that makes what is missing, or brings the nearest: method, "
+        "path, body.",
+    )
+    nearest: NearestAnswer | None = Field(
+        None, description="The model that comes nearest to a budget which none fits."
     )
 
 
@@ -98,6 +104,8 @@ def problem(
     }
     if error.request is not None:
         body["request"] = dict(error.request)
+    if error.nearest is not None:
+        body["nearest"] = dict(error.nearest)
     # ASCII only: what came may hold halves of surrogate pairs, which UTF-8 cannot.
     return Response(json.dumps(body), status, error.headers, "application/problem+json")
 
@@ -144,6 +152,13 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise TypeError(f"error must be a RequestValidationError, got {type(error).__name__}")
     return problem(_refusal(error), path=request.url.path, request_id=_request_id(request))
+
+
+def fields_of(error: ValidationError, body: Mapping[str, Any]) -> Sequence[FieldError]:
+    """Return what is wrong with a part of a body that was looked at by itself."""
+    return _merged(
+        [_field({**each, "loc": ("body", *each["loc"])}, body) for each in error.errors()]
+    )
 
 
 def _refusal(error: RequestValidationError) -> ServiceError:

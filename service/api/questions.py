@@ -1,13 +1,18 @@
 """What the routes take in their query: names that are not here are refused."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from service.contract import LARGEST, CheckpointFormat, JobKind, JobState, ModelKind
-from service.jobs.results import Budget
+from service.contract import LARGEST, CheckpointFormat, JobKind, JobState, Measure, ModelKind
+from service.jobs.budgets import Budget
+
+FRONT: tuple[Measure, Measure] = ("macs", "accuracy")
+"""Over which a front is if nobody says it."""
 
 _Count = Annotated[int, Field(ge=0, le=LARGEST)]
+_YES = frozenset({"true", "1", "yes", "on", "t", "y"})  # what pydantic takes for a boolean
+_NO = frozenset({"false", "0", "no", "off", "f", "n"})
 _TEXT = r"^[^\x00-\x1f\x7f]*$"
 
 
@@ -75,6 +80,12 @@ class BudgetQuery(_Query):
 
     max_macs: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
     max_params: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+    max_bytes: Annotated[int, Field(ge=1, le=LARGEST)] | None = Field(
+        None, description="Of its checkpoint file, safetensors."
+    )
+    max_latency_ms: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Of an image, as the job measured it; what was not measured never fits."
+    )
     min_accuracy: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="On the validation split."
     )
@@ -86,15 +97,66 @@ class BudgetQuery(_Query):
         return Budget(
             max_macs=self.max_macs,
             max_params=self.max_params,
+            max_bytes=self.max_bytes,
+            max_latency_ms=self.max_latency_ms,
             min_accuracy=self.min_accuracy,
             kind=self.kind,
         )
 
 
+def _pair(text: str) -> tuple[Measure, Measure] | None:
+    """Return the two measures that a text names, None if it does not."""
+    known: dict[str, Measure] = {name: name for name in get_args(Measure)}
+    first, comma, second = text.partition(",")
+    if not comma or first == second or first not in known or second not in known:
+        return None
+    return known[first], known[second]
+
+
+def _checked_pair(text: str) -> str:
+    if text.lower() in _YES | _NO:
+        return text.lower()
+    if _pair(text) is None:
+        names = ", ".join(get_args(Measure))
+        raise ValueError(
+            f"pareto must be true, false, or two different ones of {names} with a comma between, "
+            f"got {text!r}"
+        )
+    return text
+
+
 class ModelsQuery(BudgetQuery):
     """Which models."""
 
-    pareto: bool = Field(False, description="Only those that no other beats.")
+    pareto: Annotated[str, AfterValidator(_checked_pair)] = Field(
+        "false",
+        description="true, or two measures with a comma between, such as macs,accuracy: only those "
+        "on the front of what fits, over these two; true is macs,accuracy.",
+    )
+
+    @property
+    def measures(self) -> tuple[Measure, Measure]:
+        """Over which the front is."""
+        return _pair(self.pareto) or FRONT
+
+    @property
+    def front_only(self) -> bool:
+        """Whether only what is on the front is asked for."""
+        return self.pareto not in _NO
+
+
+class SweepsQuery(_PageQuery):
+    """Which sweeps."""
+
+
+class SweepQuery(ModelsQuery):
+    """Which models of a sweep are shown; if nothing is said, its front."""
+
+    pareto: Annotated[str, AfterValidator(_checked_pair)] = Field(
+        "true",
+        description="false lists every model that fits; two measures, such as params,latency, make"
+        " another front than macs,accuracy.",
+    )
 
 
 class CheckpointQuery(BudgetQuery):

@@ -9,7 +9,7 @@ from service.cli.follow import follow
 from service.cli.output import console
 from service.client.client import Client
 from service.client.problem import Problem
-from service.contract import EXPORT_FILES, CheckpointFormat, JobState
+from service.contract import EXPORT_FILES, Bounds, CheckpointFormat, JobState
 
 _NOT_EXPORTED = "not_exported"
 """Code of the problem that comes with the request that makes what is missing."""
@@ -25,7 +25,7 @@ def fetch(
     job_id: str,
     target: Path,
     form: CheckpointFormat,
-    bounds: Mapping[str, Any],
+    bounds: Bounds,
     *,
     quiet: bool,
 ) -> None:

@@ -8,9 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.exporting import ending, fetch
-from service.cli.options import AsJson, JobId, MaxMacs, MaxParams, MinAccuracy, Server, connect
+from service.cli.options import (
+    AsJson,
+    JobId,
+    Kind,
+    MaxBytes,
+    MaxLatency,
+    MaxMacs,
+    MaxParams,
+    MinAccuracy,
+    Server,
+    connect,
+)
 from service.cli.output import MISSING, console, count, print_json, print_table, share, widths
-from service.contract import CheckpointFormat, ModelKind
+from service.contract import Bounds, CheckpointFormat
 from service.tensors import DESCRIPTION, METADATA, read_header
 
 
@@ -18,27 +29,40 @@ def models(
     job_id: JobId,
     *,
     pareto: Annotated[
-        bool, typer.Option("--pareto", help="Only those that none beats in cost and accuracy.")
-    ] = False,
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Only those that none of what fits beats in two of macs, params, bytes, latency"
+            " and accuracy.",
+        ),
+    ] = None,
     max_macs: MaxMacs = None,
     max_params: MaxParams = None,
+    max_bytes: MaxBytes = None,
+    max_latency: MaxLatency = None,
     min_accuracy: MinAccuracy = None,
+    kind: Kind = None,
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
-    """List a job's family: every model that came of it, with its cost and accuracy."""
+    """List a job's family: every model that fits, with its cost and accuracy, and which to take.
+
+    That one is marked; the last lines say why it is that one, or which comes nearest if none fits.
+    """
+    bounds = Bounds(
+        max_macs=max_macs,
+        max_params=max_params,
+        max_bytes=max_bytes,
+        max_latency_ms=max_latency,
+        min_accuracy=min_accuracy,
+        kind=kind,
+    )
     with connect(server) as client:
-        family = client.models(
-            job_id,
-            pareto=pareto,
-            max_macs=max_macs,
-            max_params=max_params,
-            min_accuracy=min_accuracy,
-        )
+        family = client.family(job_id, pareto=pareto or False, **bounds)
     if as_json:
         print_json(family)
     else:
-        print_family(family)
+        print_answer(family)
 
 
 def pull(
@@ -46,8 +70,10 @@ def pull(
     *,
     max_macs: MaxMacs = None,
     max_params: MaxParams = None,
+    max_bytes: MaxBytes = None,
+    max_latency: MaxLatency = None,
     min_accuracy: MinAccuracy = None,
-    kind: Annotated[ModelKind | None, typer.Option(help="Only models of this kind.")] = None,
+    kind: Kind = None,
     format_: Annotated[
         CheckpointFormat,
         typer.Option("--format", help="Of the file; all but safetensors are made if need be."),
@@ -60,19 +86,21 @@ def pull(
 ) -> None:
     """Download the most accurate model that fits, and what describes it beside it.
 
-    That is JSON beside a safetensors file, and the card beside any other format. A format in which
-    the model was not exported yet is made first.
+    JSON describes a safetensors file, the card any other. A format in which the model was not
+    exported yet is made first. `slbi models` with the same bounds says why it is this model.
     """
     target = output or Path(f"{job_id}{ending(format_)}")
     beside = target.with_suffix(".json" if format_ == "safetensors" else ending("card"))
     if beside == target and format_ != "card":
         raise ValueError(f"what describes it goes to {beside}, --output must be another file")
-    bounds = {
-        "max_macs": max_macs,
-        "max_params": max_params,
-        "min_accuracy": min_accuracy,
-        "kind": kind,
-    }
+    bounds = Bounds(
+        max_macs=max_macs,
+        max_params=max_params,
+        max_bytes=max_bytes,
+        max_latency_ms=max_latency,
+        min_accuracy=min_accuracy,
+        kind=kind,
+    )
     with connect(server) as client:
         fetch(client, job_id, target, format_, bounds, quiet=as_json)
         if format_ not in {"safetensors", "card"}:
@@ -106,16 +134,37 @@ def describe(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file} must carry a description under {DESCRIPTION!r}") from error
 
 
-def print_family(family: Sequence[Mapping[str, Any]]) -> None:
-    """Print a line a model."""
+def print_answer(family: Mapping[str, Any]) -> None:
+    """Print a line a model, a star before the one to take, and why it is that one."""
+    chosen, near = family["chosen"], family["nearest"]
+    if family["items"]:
+        print_family(family["items"], None if chosen is None else chosen["model"])
+    told = [each["reason"] for each in (chosen, near) if each is not None]
+    if family["front"]["left_out"]:
+        first, second = family["front"]["measures"]
+        told.append(
+            f"{len(family['front']['left_out'])} of what fits are on no front of {first} and"
+            f" {second}: nobody measured that of them."
+        )
+    if not family["ended"]:
+        told.append("The job has not ended: models may be added.")
+    for line in told or ["There is no model yet."]:
+        console().print(line, markup=False, soft_wrap=True)
+
+
+def print_family(family: Sequence[Mapping[str, Any]], chosen: str | None = None) -> None:
+    """Print a line a model, with a star before the one of the id `chosen`."""
     transferred = any(model.get("dataset") for model in family)
+    stored = any("artifact" in model for model in family)
     print_table(
         [
+            *([""] if chosen else []),
             "model",
             *(["data set"] if transferred else []),
             "kind",
             "MACs",
             "params",
+            *(["bytes"] if stored else []),
             "validation",
             "test",
             "latency",
@@ -123,11 +172,13 @@ def print_family(family: Sequence[Mapping[str, Any]]) -> None:
         ],
         [
             [
+                *(["*" if model["id"] == chosen else ""] if chosen else []),
                 model["origin"],
                 *([model.get("dataset") or "the job's"] if transferred else []),
                 model["kind"],
                 count(model["macs"]),
                 count(model["params"]),
+                *([count(model["artifact"]["bytes"])] if stored else []),
                 share(model["validation_accuracy"]),
                 share(model.get("test_accuracy")),
                 f"{model['latency_ms']:.2f} ms" if model["latency_ms"] is not None else MISSING,
@@ -135,5 +186,5 @@ def print_family(family: Sequence[Mapping[str, Any]]) -> None:
             ]
             for model in family
         ],
-        right=["MACs", "params", "validation", "test", "latency"],
+        right=["MACs", "params", "bytes", "validation", "test", "latency"],
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from service.client.client import Client
+from service.contract import ModelKind
 from service.settings import ClientSettings
 
 Server = Annotated[
@@ -20,7 +21,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def job_id(text: str) -> str:
-    """Return the id of a job as the service writes it.
+    """Return the id of a job, or of a sweep, as the service writes it.
 
     Raises:
         ValueError: It is none; in an address it could lead to another route.
@@ -28,18 +29,29 @@ def job_id(text: str) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError as error:
-        raise ValueError(f"a job's id must be a UUID, got {text!r}") from error
+        raise ValueError(f"an id must be a UUID, got {text!r}") from error
 
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", parser=job_id)]
+SweepId = Annotated[str, typer.Argument(metavar="SWEEP", help="The sweep's id.", parser=job_id)]
 MaxMacs = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Multiply-accumulates an image at most.")
 ]
 MaxParams = Annotated[int | None, typer.Option(min=1, metavar="N", help="Parameters at most.")]
+MaxBytes = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Bytes of the checkpoint file at most.")
+]
+MaxLatency = Annotated[
+    float | None,
+    typer.Option(
+        "--max-latency-ms", metavar="MS", help="Milliseconds of an image at most, as measured."
+    ),
+]
 MinAccuracy = Annotated[
     float | None,
     typer.Option(min=0.0, max=1.0, metavar="SHARE", help="Validation accuracy at least, 0 to 1."),
 ]
+Kind = Annotated[ModelKind | None, typer.Option(help="Only models of this kind.")]
 
 
 def connect(server: str | None) -> Client:

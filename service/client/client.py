@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import httpx
 
@@ -14,7 +14,7 @@ from service.client.pieces import Pieces
 from service.client.problem import ClientError, Problem, UnreachableError, problem_of
 from service.client.retry import Backoff
 from service.client.stream import Event, parse
-from service.contract import FINAL_STATES
+from service.contract import FINAL_STATES, Bounds
 
 Json = dict[str, Any]
 
@@ -173,31 +173,64 @@ class Client:
         """Return the structure path: its layers, curves and growth."""
         return self._json("GET", f"/v1/jobs/{job_id}/path", params=_present(layer=layer))
 
-    def models(
-        self,
-        job_id: str,
-        *,
-        pareto: bool = False,
-        max_macs: int | None = None,
-        max_params: int | None = None,
-        min_accuracy: float | None = None,
-    ) -> list[Json]:
-        """Return the family: the models that fit the bounds, or of these the Pareto front."""
-        params = _present(max_macs=max_macs, max_params=max_params, min_accuracy=min_accuracy)
+    def start_sweep(
+        self, asked: Mapping[str, Any], *, idempotency_key: str | None = None, dry_run: bool = False
+    ) -> Json:
+        """Return the sweep that was started, or with `dry_run` what it would take.
+
+        Args:
+            asked: A `service.spec.sweeps.SweepSpec` as JSON.
+            idempotency_key: The same key and body give the same sweep; None makes a new key.
+            dry_run: Check and estimate, and make no job.
+        """
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        params = {"dry_run": "true"} if dry_run else {}
+        return self._json("POST", "/v1/sweeps", json=dict(asked), params=params, headers=headers)
+
+    def sweep(self, sweep_id: str, *, pareto: str = "true", **bounds: Unpack[Bounds]) -> Json:
+        """Return a sweep, its jobs, and the front of all their models, as `family` has it."""
+        params = {"pareto": pareto, **_present(**bounds)}
+        return self._json("GET", f"/v1/sweeps/{sweep_id}", params=params)
+
+    def sweeps(self) -> Iterator[Json]:
+        """Give the sweeps, newest first, fetching page after page as they are taken."""
+        url: str | None = f"/v1/sweeps?limit={PAGE}"
+        while url:
+            page = self._json("GET", url)
+            yield from page["items"]
+            url = page["next"]
+
+    def cancel_sweep(self, sweep_id: str) -> Json:
+        """Cancel the jobs of a sweep that have not ended, and return it."""
+        return self._json("POST", f"/v1/sweeps/{sweep_id}/cancel")
+
+    def family(self, job_id: str, *, pareto: bool | str = False, **bounds: Unpack[Bounds]) -> Json:
+        """Return the models that fit as `items`, which of them is `chosen` and why, or the nearest.
+
+        Args:
+            job_id: Whose; one that runs has the models that it has brought so far.
+            pareto: Only those on the front; over which two measures if not MACs and accuracy, e.g.
+                "params,accuracy".
+            bounds: What a model may cost and must reach.
+        """
+        params = _present(**bounds)
         if pareto:
-            params["pareto"] = "true"
-        return list(self._json("GET", f"/v1/jobs/{job_id}/models", params=params)["items"])
+            params["pareto"] = pareto if isinstance(pareto, str) else "true"
+        return self._json("GET", f"/v1/jobs/{job_id}/models", params=params)
+
+    def models(
+        self, job_id: str, *, pareto: bool | str = False, **bounds: Unpack[Bounds]
+    ) -> list[Json]:
+        """Return the models that fit, or those on their front, as `family` does."""
+        return list(self.family(job_id, pareto=pareto, **bounds)["items"])
 
     def download(
         self,
         job_id: str,
         target: Path,
         *,
-        max_macs: int | None = None,
-        max_params: int | None = None,
-        min_accuracy: float | None = None,
-        kind: str | None = None,
         format: str = "safetensors",  # noqa: A002 - the route's own word
+        **bounds: Unpack[Bounds],
     ) -> Path:
         """Write the checkpoint of the best model that fits to `target` and return that path.
 
@@ -208,13 +241,7 @@ class Client:
             DamagedError: The file came with another SHA-256.
             OSError: It cannot be written.
         """
-        params = _present(
-            max_macs=max_macs,
-            max_params=max_params,
-            min_accuracy=min_accuracy,
-            kind=kind,
-            format=format,
-        )
+        params = _present(**bounds, format=format)
         fetch = Download(self._http, f"/v1/jobs/{job_id}/checkpoint", params, self._backoff)
         with self._named_failures():
             return fetch.to(target)

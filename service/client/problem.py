@@ -34,7 +34,9 @@ class Problem(ClientError):  # noqa: N818 - the name that RFC 9457 gives it
     retry_after: str | None = None
     """The header of this name: seconds, or a date."""
     request: Mapping[str, Any] | None = None
-    """What makes what is missing: method, path and body."""
+    """What makes what is missing, or brings the nearest: method, path and body."""
+    nearest: Mapping[str, Any] | None = None
+    """The model that comes nearest to a budget which none fits."""
 
     def __str__(self) -> str:
         lines = [self.detail or self.title]
@@ -72,4 +74,5 @@ def problem_of(response: httpx.Response) -> Problem:
         request_id=body.get("request_id") or response.headers.get("X-Request-Id"),
         retry_after=response.headers.get("Retry-After"),
         request=body.get("request"),
+        nearest=body.get("nearest"),
     )

@@ -7,58 +7,48 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from service.contract import EXPORT_FILES, ExportFormat, ModelKind
+from service.contract import (
+    EXPORT_FILES,
+    FINAL_STATES,
+    CheckpointFormat,
+    ExportFormat,
+    Measure,
+)
 from service.errors import GoneError, NotExportedError, NotFoundError
+from service.jobs.budgets import Budget, Choice, Nearest, as_json, choose, explain, nearest
 from service.jobs.follow import missing
+from service.jobs.measures import ranked
 from service.store.database import Database
 from service.store.family import Member, artifacts_of, family_of, find_artifact, find_export
 from service.store.jobs import find_job
 from service.store.path import StoredPath, read_path
-from service.store.tables import Artifact
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Budget:
-    """What a model may cost and must reach; None sets no bound."""
-
-    max_macs: int | None = None
-    max_params: int | None = None
-    min_accuracy: float | None = None
-    """On the validation split, 0 to 1."""
-    kind: ModelKind | None = None
-
-    def holds(self, member: Member) -> bool:
-        """Return whether a model fits."""
-        return self.excess(member) == 0 and self.kind in {None, member.model.kind}
-
-    def excess(self, member: Member) -> float:
-        """Return by how much a model misses the bounds, each as a share of itself."""
-        model = member.model
-        over = 0.0
-        if self.max_macs is not None:
-            over += max(0.0, model.macs / self.max_macs - 1)
-        if self.max_params is not None:
-            over += max(0.0, model.params / self.max_params - 1)
-        if self.min_accuracy is not None:
-            over += max(0.0, self.min_accuracy - model.validation_accuracy)
-        return over
-
-    def __str__(self) -> str:
-        bounds = [
-            f"max_macs {self.max_macs}" if self.max_macs is not None else "",
-            f"max_params {self.max_params}" if self.max_params is not None else "",
-            f"min_accuracy {self.min_accuracy}" if self.min_accuracy is not None else "",
-            f"kind {self.kind}" if self.kind is not None else "",
-        ]
-        return ", ".join(bound for bound in bounds if bound) or "no bound at all"
+from service.store.tables import Artifact, Job
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RankedMember:
-    """A model, and whether no other costs less and is as accurate, or is better at its cost."""
+    """A model, and whether it is on the front of those that fit."""
 
     member: Member
     pareto: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Family:
+    """The models of a job, or of a sweep, that fit a budget, and the one to take."""
+
+    ranked: Sequence[RankedMember]
+    """The cheapest first."""
+    measures: tuple[Measure, Measure]
+    """Over which the front is."""
+    lacking: Sequence[Member]
+    """Those that are on no front, since nobody took one of its measures."""
+    chosen: Choice | None
+    """What the checkpoint would be of; None if none fits."""
+    nearest: Nearest | None
+    """The nearest if none fits."""
+    ended: bool
+    """Whether the jobs have ended; until then models may be added."""
 
 
 def path(
@@ -89,49 +79,75 @@ def path(
 
 
 def family(
-    database: Database, owner: uuid.UUID, job_id: uuid.UUID, budget: Budget
-) -> Sequence[RankedMember]:
-    """Return the models that fit, the cheapest first.
+    database: Database,
+    owner: uuid.UUID,
+    job_id: uuid.UUID,
+    budget: Budget,
+    measures: tuple[Measure, Measure],
+) -> Family:
+    """Return the models that fit, and which of them to take.
+
+    Args:
+        measures: over which the front of those that fit is.
 
     Raises:
         NotFoundError: this owner has no job of this id.
     """
-    members = _members(database, owner, job_id)
-    ranked = [
-        RankedMember(member=member, pareto=not any(_beats(other, member) for other in members))
-        for member in members
-        if budget.holds(member)
-    ]
-    return sorted(ranked, key=lambda each: (each.member.model.macs, each.member.model.position))
+    job, members = _members(database, owner, job_id)
+    return family_from(members, budget, measures, ended=job.state in FINAL_STATES)
 
 
-def best(database: Database, owner: uuid.UUID, job_id: uuid.UUID, budget: Budget) -> Member:
+def family_from(
+    members: Sequence[Member], budget: Budget, measures: tuple[Measure, Measure], *, ended: bool
+) -> Family:
+    """Return which of these members fit, and which of them to take; see `family`."""
+    fitting = [member for member in members if budget.holds(member)]
+    fitting.sort(key=lambda member: (member.model.macs, member.model.position))
+    on, lacking = ranked(fitting, measures)
+    taken = choose(members, budget)
+    near = nearest(members, budget, "safetensors") if taken is None else None
+    return Family(
+        ranked=[
+            RankedMember(member=member, pareto=is_on)
+            for member, is_on in zip(fitting, on, strict=True)
+        ],
+        measures=measures,
+        lacking=lacking,
+        chosen=None if taken is None else explain(members, budget, taken),
+        nearest=None if near is None else near[1],
+        ended=ended,
+    )
+
+
+def best(
+    database: Database,
+    owner: uuid.UUID,
+    job_id: uuid.UUID,
+    budget: Budget,
+    form: CheckpointFormat,
+) -> Member:
     """Return the model of the highest validation accuracy that fits; of equal ones the cheapest.
 
     Models of another data set than the job's are not among them.
+
+    Args:
+        form: in which its file is wanted.
 
     Raises:
         NotFoundError: this owner has no such job, it has no model yet, or none fits; then the
             nearest is named.
     """
-    members = _members(database, owner, job_id)
-    if not members:
+    job, members = _members(database, owner, job_id)
+    taken = choose(members, budget)
+    if taken is not None:
+        return taken
+    near = nearest(members, budget, form)
+    if near is None:
         raise NotFoundError(f"Job {job_id} has no model yet.")
-    return best_of(members, budget)
-
-
-def best_of(members: Sequence[Member], budget: Budget) -> Member:
-    """Return the model that `best` would.
-
-    Raises:
-        NotFoundError: none fits; the nearest is named.
-    """
-    own = [member for member in members if member.model.dataset is None]
-    fitting = [member for member in own if budget.holds(member)]
-    if not fitting:
-        nearest = min(own, key=lambda member: (not _of_kind(member, budget), budget.excess(member)))
-        raise NotFoundError(f"No model fits {budget}; the nearest is {_described(nearest)}.")
-    return max(fitting, key=lambda each: (each.model.validation_accuracy, -each.model.macs))
+    more = "" if job.state in FINAL_STATES else " The job has not ended, it may bring others."
+    raise NotFoundError(
+        f"{near[1].reason}{more}", request=near[1].request, nearest=as_json(near[1])
+    )
 
 
 def export_of(database: Database, owner: uuid.UUID, member: Member, form: ExportFormat) -> Artifact:
@@ -198,29 +214,13 @@ def file_of(record: Artifact, directory: Path) -> Path:
     return place
 
 
-def _members(database: Database, owner: uuid.UUID, job_id: uuid.UUID) -> Sequence[Member]:
+def _members(
+    database: Database, owner: uuid.UUID, job_id: uuid.UUID
+) -> tuple[Job, Sequence[Member]]:
     with database.reading() as session:
-        if find_job(session, owner, job_id) is None:
+        job = find_job(session, owner, job_id)
+        if job is None:
             raise missing(job_id)
         members = family_of(session, owner, job_id)
         session.expunge_all()
-    return members
-
-
-def _beats(other: Member, member: Member) -> bool:
-    """Return whether `other` is at least as good in MACs and accuracy, and better in one."""
-    ours = (-member.model.macs, member.model.validation_accuracy)
-    theirs = (-other.model.macs, other.model.validation_accuracy)
-    return theirs != ours and all(a >= b for a, b in zip(theirs, ours, strict=True))
-
-
-def _of_kind(member: Member, budget: Budget) -> bool:
-    return budget.kind in {None, member.model.kind}
-
-
-def _described(member: Member) -> str:
-    model = member.model
-    return (
-        f"{model.origin} ({model.kind}, id {model.id}) with {model.macs} MACs, {model.params} "
-        f"parameters and validation accuracy {model.validation_accuracy:.4f}"
-    )
+    return job, members

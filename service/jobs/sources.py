@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from service.contract import JobState
 from service.errors import FieldError, InvalidRequestError
+from service.jobs.budgets import Budget, choose
 from service.jobs.described import Described, described
-from service.jobs.results import Budget, best_of
 from service.spec.sections import SourceSpec
 from service.store.database import Database
 from service.store.family import Member, family_of
@@ -148,7 +148,9 @@ def _member(source: SourceSpec, members: Sequence[Member]) -> Member:
         message = f"source.job must have left a model, {source.job} has none"
         raise _refused("/source/job", "no_model", message)
     if source.model is None:
-        return best_of(members, Budget())
+        taken = choose(members, Budget())
+        if taken is not None:
+            return taken
     for member in members:
         if member.model.id == source.model:
             return member

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from service.contract import ModelKind
-from service.jobs.results import RankedMember
+from service.api.answers.budgets import ChoiceAnswer, NearestAnswer
+from service.contract import Measure, ModelKind
+from service.jobs.results import Family, RankedMember
 from service.store.path import StoredPath
 from service.store.tables import Artifact
 
@@ -140,6 +141,7 @@ class ModelAnswer(BaseModel):
     """A member of a family."""
 
     id: uuid.UUID
+    job_id: uuid.UUID
     step: int
     round: int
     kind: ModelKind
@@ -153,7 +155,7 @@ class ModelAnswer(BaseModel):
     validation_accuracy: float
     test_accuracy: float | None = Field(description="Null until the run has read the test split.")
     latency_ms: float | None
-    pareto: bool = Field(description="None of the family costs fewer MACs and is as accurate.")
+    pareto: bool = Field(description="On the front, see `front`, of the models that fit.")
     expires_at: datetime | None = Field(
         description="Until when its file is kept; null while no end is set."
     )
@@ -173,7 +175,38 @@ class ModelAnswer(BaseModel):
         )
 
 
+class FrontAnswer(BaseModel):
+    """Over what the front is, and who cannot be on it."""
+
+    measures: tuple[Measure, Measure]
+    left_out: list[uuid.UUID] = Field(
+        description="Models that fit and of which nobody took one of the measures."
+    )
+
+
 class ModelList(BaseModel):
-    """The models that fit, the cheapest first."""
+    """The models that fit, the cheapest first, and the one to take."""
 
     items: list[ModelAnswer]
+    front: FrontAnswer
+    chosen: ChoiceAnswer | None = Field(
+        description="What /checkpoint gives for the same bounds; null if none fits."
+    )
+    nearest: NearestAnswer | None = Field(
+        description="The nearest, where models are and none fits."
+    )
+    ended: bool = Field(description="The job has ended; until then models may be added.")
+
+    @classmethod
+    def of(cls, family: Family, *, front_only: bool) -> "ModelList":
+        """Return the answer for a family, or for its front."""
+        chosen, near = family.chosen, family.nearest
+        return cls(
+            items=[ModelAnswer.of(each) for each in family.ranked if each.pareto or not front_only],
+            front=FrontAnswer(
+                measures=family.measures, left_out=[each.model.id for each in family.lacking]
+            ),
+            chosen=None if chosen is None else ChoiceAnswer.model_validate(chosen),
+            nearest=None if near is None else NearestAnswer.model_validate(near),
+            ended=family.ended,
+        )

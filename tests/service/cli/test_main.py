@@ -257,6 +257,22 @@ def test_a_budget_that_no_model_fits_exits_with_3_and_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_models_that_fit_are_listed_with_the_one_to_take_and_why(
+    server: str, finished: str
+) -> None:
+    every = _read(_slbi("models", finished, "--json", server=server))
+    cheapest = every["items"][0]
+    bounds = ("--max-bytes", str(cheapest["artifact"]["bytes"]), "--max-latency-ms", "1e6")
+    fitting = _read(_slbi("models", finished, *bounds, "--json", server=server))
+    assert cheapest["id"] in {item["id"] for item in fitting["items"]}
+    shown = _slbi("models", finished, *bounds, "--pareto", "params,latency", server=server).stdout
+    assert fitting["chosen"]["reason"] in shown
+    none = _slbi("models", finished, "--max-macs", "1", server=server)
+    assert none.returncode == 0
+    assert none.stdout.startswith("No model fits max_macs 1; the nearest is")
+    assert _slbi("models", finished, "--pareto", "macs", server=server).returncode == 2
+
+
 def test_the_attempts_of_a_job_are_listed_with_how_they_ended(server: str, finished: str) -> None:
     (attempt,) = _read(_slbi("attempts", finished, "--json", server=server))
     assert (attempt["number"], attempt["outcome"], attempt["resumed_from"]) == (
