@@ -4,7 +4,6 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +24,6 @@ def _racer(*curve: float, goes_on: bool = True, **rungs: float) -> Racer:
 
 
 def _stopped(racers: list[Racer], *, min_epochs: int = 1, factor: int = 3) -> list[int | None]:
-    pytest.importorskip("optuna")
     return [each.stopped_at for each in halve(racers, min_epochs=min_epochs, factor=factor)]
 
 
@@ -54,7 +52,6 @@ def test_what_went_on_before_is_not_judged_again() -> None:
 
 
 def test_a_rung_that_was_passed_between_two_looks_counts_with_the_accuracy_it_had() -> None:
-    pytest.importorskip("optuna")
     slow, quick = halve([_racer(0.6), _racer(0.5, 0.9, 0.9)], min_epochs=1, factor=2)
     assert (slow, quick) == (
         Judged(rungs={0: 0.6}, stopped_at=None, rivals=0),
@@ -75,7 +72,6 @@ def test_no_epoch_at_all_stops_nobody() -> None:
     factor=st.integers(2, 4),
 )
 def test_the_library_decides_as_the_rule_reads(curves: list[list[float]], factor: int) -> None:
-    pytest.importorskip("optuna")
     judged = halve([_racer(*curve) for curve in curves], min_epochs=1, factor=factor)
     stopped: set[int] = set()
     for epoch in (factor**rung for rung in range(5)):
@@ -173,7 +169,6 @@ def test_a_sweep_without_cap_and_halving_stops_nobody(database: Database) -> Non
 
 
 def test_halving_stops_the_worse_of_two_and_keeps_what_was_reached(database: Database) -> None:
-    pytest.importorskip("optuna")
     worse, better = _trained(database, [0.4]), _trained(database, [0.6])
     waiting = store_job(database)
     _store_sweep(database, [worse, better, waiting], strategy="halving")
@@ -197,7 +192,6 @@ def test_halving_stops_the_worse_of_two_and_keeps_what_was_reached(database: Dat
 
 
 def test_a_job_that_was_stopped_and_retried_is_left_alone(database: Database) -> None:
-    pytest.importorskip("optuna")
     worse, better = _trained(database, [0.4]), _trained(database, [0.6])
     _store_sweep(database, [worse, better], strategy="halving")
     assert len(race(database, NOON)) == 1

@@ -16,7 +16,6 @@ from service.jobs.sweeps import FollowedSweep, FollowedTrial
 from service.spec.sweeps import HalvingSpec, Strategy
 from service.store.tables import Sweep
 
-
 _ENDED_EARLY = frozenset({JobState.CANCELLING, JobState.CANCELLED})
 
 
