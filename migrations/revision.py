@@ -4,7 +4,7 @@ from sqlalchemy import inspect, text
 
 from service.store.database import Database
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision."""
 
 

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from service import logs
-from service.api import events, health, jobs, models, offers, path, uploads
+from service.api import events, health, jobs, models, offers, path, sweeps, uploads
 from service.api.access import Access
 from service.api.context import Context
 from service.api.edge import BodyCap, Edge
@@ -91,7 +91,7 @@ def create_app(
     app.state.context = Context(
         settings=settings, database=database, queue=queue, catalogue=catalogue, metrics=metrics
     )
-    for router in (jobs, events, path, models, uploads, offers, health):
+    for router in (jobs, events, path, models, sweeps, uploads, offers, health):
         app.include_router(router.router)
     app.add_middleware(Access, database=database, settings=settings)
     larger = {("POST", uploads.UPLOADS): settings.upload_max_bytes}

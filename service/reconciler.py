@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.queue import Queue
+from service.racing import race
 from service.settings import Settings
 from service.store import claims, presence, room
 from service.store.database import Database
@@ -79,6 +80,8 @@ class Reconciler:
             self._expire(now)
         for job_id in self._let_go_on(now):
             _log.info("job_has_room_again", job=str(job_id))
+        for stop in race(self._database, now):
+            _log.info("job_stopped_by_sweep", job=str(stop.job_id), reason=stop.reason)
         heartbeat = timedelta(seconds=self._settings.heartbeat_seconds)
         with self._database.reading() as session:
             wanted = presence.wanted(session, now=now, heartbeat=heartbeat)

@@ -32,7 +32,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 ASK_AGAIN_SECONDS = 2
 """When it is worth asking again for a job that has not ended."""
 
-_IdempotencyKey = Annotated[
+IdempotencyKeyHeader = Annotated[
     str | None,
     Header(
         min_length=1,
@@ -72,7 +72,7 @@ def submit_job(
     query: Annotated[SubmitQuery, Query()],
     owner: Owner,
     here: Here,
-    idempotency_key: _IdempotencyKey = None,
+    idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Submit a job."""
     directories = here.settings.datasets

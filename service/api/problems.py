@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -152,6 +152,13 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise TypeError(f"error must be a RequestValidationError, got {type(error).__name__}")
     return problem(_refusal(error), path=request.url.path, request_id=_request_id(request))
+
+
+def fields_of(error: ValidationError, body: Mapping[str, Any]) -> Sequence[FieldError]:
+    """Return what is wrong with a part of a body that was looked at by itself."""
+    return _merged(
+        [_field({**each, "loc": ("body", *each["loc"])}, body) for each in error.errors()]
+    )
 
 
 def _refusal(error: RequestValidationError) -> ServiceError:

@@ -145,6 +145,20 @@ class ModelsQuery(BudgetQuery):
         return self.pareto not in _NO
 
 
+class SweepsQuery(_PageQuery):
+    """Which sweeps."""
+
+
+class SweepQuery(ModelsQuery):
+    """Which models of a sweep are shown; if nothing is said, its front."""
+
+    pareto: Annotated[str, AfterValidator(_checked_pair)] = Field(
+        "true",
+        description="false lists every model that fits; two measures, such as params,latency, make"
+        " another front than macs,accuracy.",
+    )
+
+
 class CheckpointQuery(BudgetQuery):
     """Which model, and in which form."""
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import typer
 from pydantic import ValidationError
 
-from service.cli import family, files, jobs, local, offers, serving, steer, sweeping
+from service.cli import family, files, jobs, local, offers, serving, steer, tidying
 from service.cli.exits import CommandError, exit_code
 from service.cli.keys import keys
 from service.cli.output import console
+from service.cli.sweeps import sweep
 from service.client.problem import ClientError, UnreachableError
 from service.errors import ServiceError
 
@@ -43,6 +44,7 @@ def command() -> typer.Typer:
     app.command(rich_help_panel=ask)(steer.resume)
     app.command(rich_help_panel=ask)(steer.retry)
     app.command(rich_help_panel=ask)(steer.cancel)
+    app.add_typer(sweep, name="sweep", rich_help_panel=ask)
     app.command(rich_help_panel=ask)(family.pull)
     app.command(rich_help_panel=ask)(files.upload)
     app.command(rich_help_panel=look)(jobs.jobs)
@@ -58,7 +60,7 @@ def command() -> typer.Typer:
     app.command(rich_help_panel=run)(serving.api)
     app.command(rich_help_panel=run, context_settings=serving.PASSED_ON)(serving.worker)
     app.command(rich_help_panel=run)(serving.migrate)
-    app.command(rich_help_panel=run)(sweeping.sweep)
+    app.command(rich_help_panel=run)(tidying.tidy)
     for kind in (
         local.grow, local.train, local.weights, local.ticket, local.prune, local.visualise,
         local.export,

@@ -21,7 +21,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def job_id(text: str) -> str:
-    """Return the id of a job as the service writes it.
+    """Return the id of a job, or of a sweep, as the service writes it.
 
     Raises:
         ValueError: It is none; in an address it could lead to another route.
@@ -29,10 +29,11 @@ def job_id(text: str) -> str:
     try:
         return str(uuid.UUID(text))
     except ValueError as error:
-        raise ValueError(f"a job's id must be a UUID, got {text!r}") from error
+        raise ValueError(f"an id must be a UUID, got {text!r}") from error
 
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", parser=job_id)]
+SweepId = Annotated[str, typer.Argument(metavar="SWEEP", help="The sweep's id.", parser=job_id)]
 MaxMacs = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Multiply-accumulates an image at most.")
 ]

@@ -19,14 +19,19 @@ def spec_of(named: Mapping[str, Any], file: Path | None, settings: Sequence[str]
     Raises:
         ValueError: The file holds no JSON object, or a setting is not of the form `name=value`.
     """
-    spec = _read(file) if file else {}
+    spec = read_object(file) if file else {}
     spec |= {name: value for name, value in named.items() if value is not None}
     for setting in settings:
         _put(spec, setting)
     return spec
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_object(file: Path) -> dict[str, Any]:
+    """Return what a file says in JSON.
+
+    Raises:
+        ValueError: That is no object.
+    """
     try:
         spec = json.loads(file.read_bytes())
     except ValueError as error:
@@ -36,16 +41,25 @@ def _read(file: Path) -> dict[str, Any]:
     return spec
 
 
+def setting_of(text: str, option: str) -> tuple[str, Any]:
+    """Return path and value of `a.b=value`, the value as JSON, or as the text where it is none.
+
+    Raises:
+        ValueError: It is not of that form; the option is named.
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not all(path.split(".")):
+        raise ValueError(f"{option} must be like growth.max_rounds=3, got {text!r}")
+    try:
+        return path, json.loads(value)
+    except ValueError:
+        return path, value
+
+
 def _put(spec: dict[str, Any], setting: str) -> None:
     """Set one field, in place."""
-    path, equals, text = setting.partition("=")
+    path, value = setting_of(setting, "--set")
     names = path.split(".")
-    if not equals or not all(names):
-        raise ValueError(f"--set must be like growth.max_rounds=3, got {setting!r}")
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
     place = spec
     for name in names[:-1]:
         below = place.get(name)

@@ -173,6 +173,37 @@ class Client:
         """Return the structure path: its layers, curves and growth."""
         return self._json("GET", f"/v1/jobs/{job_id}/path", params=_present(layer=layer))
 
+    def start_sweep(
+        self, asked: Mapping[str, Any], *, idempotency_key: str | None = None, dry_run: bool = False
+    ) -> Json:
+        """Return the sweep that was started, or with `dry_run` what it would take.
+
+        Args:
+            asked: A `service.spec.sweeps.SweepSpec` as JSON.
+            idempotency_key: The same key and body give the same sweep; None makes a new key.
+            dry_run: Check and estimate, and make no job.
+        """
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        params = {"dry_run": "true"} if dry_run else {}
+        return self._json("POST", "/v1/sweeps", json=dict(asked), params=params, headers=headers)
+
+    def sweep(self, sweep_id: str, *, pareto: str = "true", **bounds: Unpack[Bounds]) -> Json:
+        """Return a sweep, its jobs, and the front of all their models, as `family` has it."""
+        params = {"pareto": pareto, **_present(**bounds)}
+        return self._json("GET", f"/v1/sweeps/{sweep_id}", params=params)
+
+    def sweeps(self) -> Iterator[Json]:
+        """Give the sweeps, newest first, fetching page after page as they are taken."""
+        url: str | None = f"/v1/sweeps?limit={PAGE}"
+        while url:
+            page = self._json("GET", url)
+            yield from page["items"]
+            url = page["next"]
+
+    def cancel_sweep(self, sweep_id: str) -> Json:
+        """Cancel the jobs of a sweep that have not ended, and return it."""
+        return self._json("POST", f"/v1/sweeps/{sweep_id}/cancel")
+
     def family(self, job_id: str, *, pareto: bool | str = False, **bounds: Unpack[Bounds]) -> Json:
         """Return the models that fit as `items`, which of them is `chosen` and why, or the nearest.
 

@@ -56,7 +56,7 @@ class Budget:
         return self.kind in {None, member.model.kind}
 
     def __str__(self) -> str:
-        return _listed([f"{name} {value}" for name, value in self.asked.items()]) or "no bound"
+        return _listed([f"{name} {value}" for name, value in self.asked.items()])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,10 +79,13 @@ class Standing:
 class Choice:
     """A model, and why it is this one."""
 
+    job: uuid.UUID
     model: uuid.UUID
     reason: str
     """A sentence."""
     bounds: tuple[Standing, ...]
+    request: Mapping[str, str]
+    """Method and path of what fetches it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,8 +94,6 @@ class Nearest(Choice):
 
     excess: float | None
     """Sum of the shares by which it misses the bounds; None where it was not measured."""
-    request: Mapping[str, str]
-    """Method and path of what fetches it."""
 
 
 def margin(member: Member, bound: str, limit: float) -> float | None:
@@ -122,16 +123,27 @@ def explain(members: Sequence[Member], budget: Budget, chosen: Member) -> Choice
         for member in own
     )
     stands = _standings(own, budget, chosen)
+    of = f"the {fitting} of {len(own)} models that fit {budget}"
+    if not budget.asked:
+        of = f"{len(own)} models, without any bound"
     text = (
         f"{_named(chosen)} has the highest validation accuracy, "
-        f"{chosen.model.validation_accuracy:.4f}, of the {fitting} of {len(own)} models that fit "
-        f"{budget}{', and the fewest MACs of those that reach it' if equal > 1 else ''}."
+        f"{chosen.model.validation_accuracy:.4f}, of {of}"
+        f"{', and the fewest MACs of those that reach it' if equal > 1 else ''}."
     )
     if stands:
         text += f" {_binding([each.bound for each in stands if each.binds])}"
         left = [f"{_number(each.margin)} of {each.bound}" for each in stands]
         text += f" It leaves {_listed(left)}."
-    return Choice(model=chosen.model.id, reason=text, bounds=stands)
+    job = chosen.model.job_id
+    path = asked_from(job, "checkpoint", budget.asked)
+    return Choice(
+        job=job,
+        model=chosen.model.id,
+        reason=text,
+        bounds=stands,
+        request={"method": "GET", "path": path},
+    )
 
 
 def nearest(members: Sequence[Member], budget: Budget, form: str) -> tuple[Member, Nearest] | None:
@@ -142,7 +154,7 @@ def nearest(members: Sequence[Member], budget: Budget, form: str) -> tuple[Membe
     missed bounds are what this model has, fetches this model and no other.
 
     Args:
-        members: of one job.
+        members: of one job, or of several on one data set.
         budget: holds none of them.
         form: of the file to be fetched.
     """
@@ -164,6 +176,7 @@ def nearest(members: Sequence[Member], budget: Budget, form: str) -> tuple[Membe
         asked["format"] = form
     path = asked_from(found.model.job_id, "checkpoint", asked)
     told = Nearest(
+        job=found.model.job_id,
         model=found.model.id,
         reason=f"No model fits {budget}; the nearest is {_described(found)}: "
         f"{_listed(_misses(found, budget, stands))}. GET {path} fetches it.",
@@ -181,7 +194,7 @@ def asked_from(job_id: uuid.UUID, what: str, asked: Mapping[str, float | str]) -
 
 def as_json(choice: Choice) -> dict[str, Any]:
     """Return a choice as what JSON can hold."""
-    return {**asdict(choice), "model": str(choice.model)}
+    return {**asdict(choice), "job": str(choice.job), "model": str(choice.model)}
 
 
 def _own(members: Sequence[Member]) -> Sequence[Member]:

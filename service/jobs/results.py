@@ -35,7 +35,7 @@ class RankedMember:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
-    """The models of a job that fit a budget, and the one to take."""
+    """The models of a job, or of a sweep, that fit a budget, and the one to take."""
 
     ranked: Sequence[RankedMember]
     """The cheapest first."""
@@ -48,7 +48,7 @@ class Family:
     nearest: Nearest | None
     """The nearest if none fits."""
     ended: bool
-    """Whether the job has ended; until then models may be added."""
+    """Whether the jobs have ended; until then models may be added."""
 
 
 def path(
@@ -94,6 +94,13 @@ def family(
         NotFoundError: this owner has no job of this id.
     """
     job, members = _members(database, owner, job_id)
+    return family_from(members, budget, measures, ended=job.state in FINAL_STATES)
+
+
+def family_from(
+    members: Sequence[Member], budget: Budget, measures: tuple[Measure, Measure], *, ended: bool
+) -> Family:
+    """Return which of these members fit, and which of them to take; see `family`."""
     fitting = [member for member in members if budget.holds(member)]
     fitting.sort(key=lambda member: (member.model.macs, member.model.position))
     on, lacking = ranked(fitting, measures)
@@ -108,7 +115,7 @@ def family(
         lacking=lacking,
         chosen=None if taken is None else explain(members, budget, taken),
         nearest=None if near is None else near[1],
-        ended=job.state in FINAL_STATES,
+        ended=ended,
     )
 
 

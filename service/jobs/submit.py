@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from service.catalogue import Catalogue
 from service.contract import JobState
@@ -66,6 +67,10 @@ class Forecast:
     spec: JobSpec
     first: NetworkSize
     largest: NetworkSize
+    macs_least: int | None
+    """Multiply-accumulates of the whole training, if no layer ever grew."""
+    macs_most: int | None
+    """Likewise, if every epoch were one of the largest network."""
     seconds_least: float | None
     """If no layer ever grew."""
     seconds_most: float | None
@@ -100,23 +105,14 @@ def submit(
     Raises:
         InvalidRequestError: the spec cannot be run here, or the key was used for another one.
     """
-    asked = _sha256(spec)
+    asked = digest(spec.model_dump(mode="json"))
     if idempotency_key is not None:
         earlier = _replayed(database, owner, idempotency_key, asked)
         if earlier is not None:
             return earlier
     find = partial(find_source, database, artifacts, owner)
-    job = _job(owner, check(spec, catalogue, directories, find).spec)
-    replay = None
-    if idempotency_key is not None:
-        replay = IdempotencyKey(
-            id=new_id(),
-            owner=owner,
-            key=idempotency_key,
-            body_sha256=asked,
-            job_id=job.id,
-            created_at=job.created_at,
-        )
+    job = job_of(owner, check(spec, catalogue, directories, find).spec)
+    replay = None if idempotency_key is None else replay_of(job, idempotency_key, asked)
     try:
         with database.writing() as session:
             hold_source(session, job)
@@ -148,9 +144,13 @@ def forecast(
     """
     find = partial(find_source, database, artifacts, owner)
     checked = check(spec, catalogue, directories, find)
+    return forecast_of(checked, speed_of(database, catalogue, directories, owner))
+
+
+def forecast_of(checked: CheckedSpec, speed: float | None) -> Forecast:
+    """Return what a checked spec would take, at a speed as `speed_of` gives it."""
     first = _size(checked, checked.first)
     largest = _capped(_size(checked, checked.largest), checked.spec)
-    speed = _speed(database, catalogue, directories, owner)
     reason = None if speed else "No finished job tells yet how fast the workers are."
     if first.macs is None:
         reason = "Only the images tell their size: set data.image_size."
@@ -160,6 +160,8 @@ def forecast(
         spec=checked.spec,
         first=first,
         largest=largest,
+        macs_least=_macs(checked, first.macs, least=True),
+        macs_most=_macs(checked, largest.macs, least=False),
         seconds_least=_seconds(checked, first.macs, speed, least=True),
         seconds_most=_seconds(checked, largest.macs, speed, least=False),
         reason=reason,
@@ -169,21 +171,44 @@ def forecast(
 def _replayed(database: Database, owner: uuid.UUID, key: str, asked: str) -> Submitted | None:
     """Return the job that an idempotency key stands for, if it was used before."""
     with database.reading() as session:
-        replay = find_replay(session, owner, key)
-        if replay is None:
-            return None
-        if replay.body_sha256 != asked:
-            message = "an Idempotency-Key must go with the body it was first sent with"
-            error = FieldError(pointer="Idempotency-Key", code="key_reused", message=message)
-            raise InvalidRequestError(f"{message}, got another one.", [error])
-        job = find_job(session, owner, replay.job_id)
+        job = replayed(session, owner, key, asked)
         session.expunge_all()
+    return None if job is None else Submitted(job=job, replayed=True)
+
+
+def replayed(session: Session, owner: uuid.UUID, key: str, asked: str) -> Job | None:
+    """Return the job that an idempotency key stands for, the first one if it stands for a sweep.
+
+    Raises:
+        InvalidRequestError: it was used with another body, of which `asked` is the digest.
+    """
+    replay = find_replay(session, owner, key)
+    if replay is None:
+        return None
+    if replay.body_sha256 != asked:
+        message = "an Idempotency-Key must go with the body it was first sent with"
+        error = FieldError(pointer="Idempotency-Key", code="key_reused", message=message)
+        raise InvalidRequestError(f"{message}, got another one.", [error])
+    job = find_job(session, owner, replay.job_id)
     if job is None:
         raise LookupError(f"idempotency key {replay.id} must refer to a job of its owner")
-    return Submitted(job=job, replayed=True)
+    return job
 
 
-def _job(owner: uuid.UUID, spec: JobSpec) -> Job:
+def replay_of(job: Job, key: str, asked: str) -> IdempotencyKey:
+    """Return what makes a key stand for a job and a body, of which `asked` is the digest."""
+    return IdempotencyKey(
+        id=new_id(),
+        owner=job.owner,
+        key=key,
+        body_sha256=asked,
+        job_id=job.id,
+        created_at=job.created_at,
+    )
+
+
+def job_of(owner: uuid.UUID, spec: JobSpec) -> Job:
+    """Return a new job, queued, that no database holds yet."""
     now = datetime.now(UTC)
     source = source_asked(spec)
     return Job(
@@ -192,7 +217,7 @@ def _job(owner: uuid.UUID, spec: JobSpec) -> Job:
         kind=spec.kind,
         label=spec.label,
         spec=spec.model_dump(mode="json"),
-        spec_sha256=_sha256(spec),
+        spec_sha256=digest(spec.model_dump(mode="json")),
         source_job=None if source is None else source.job,
         source_upload=None if source is None else source.upload,
         state=JobState.QUEUED,
@@ -206,8 +231,9 @@ def _job(owner: uuid.UUID, spec: JobSpec) -> Job:
     )
 
 
-def _sha256(spec: JobSpec) -> str:
-    canonical = json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+def digest(asked: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a request, the same however its fields are ordered."""
+    canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -233,7 +259,7 @@ def _capped(size: NetworkSize, spec: JobSpec) -> NetworkSize:
     )
 
 
-def _speed(
+def speed_of(
     database: Database, catalogue: Catalogue, directories: tuple[Path, ...], owner: uuid.UUID
 ) -> float | None:
     """Return training MACs a second, by the owner's finished jobs."""
@@ -255,6 +281,16 @@ def _images(
     return None if dataset is None else round(dataset.train * (1 - spec["data"]["validation"]))
 
 
+def images_of(checked: CheckedSpec) -> int:
+    """Return the images that an epoch of a checked spec trains on."""
+    return round(checked.dataset.train * (1 - checked.spec.data.validation))
+
+
+def _macs(checked: CheckedSpec, macs: int | None, *, least: bool) -> int | None:
+    """Return the multiply-accumulates of all training; the arguments are those of `_seconds`."""
+    return None if macs is None else sum(_work(checked, macs, least=least))
+
+
 def _seconds(
     checked: CheckedSpec, macs: int | None, speed: float | None, *, least: bool
 ) -> float | None:
@@ -268,20 +304,26 @@ def _seconds(
     """
     if macs is None or speed is None:
         return None
+    grown, rest = _work(checked, macs, least=least)
     spec = checked.spec
-    images = round(checked.dataset.train * (1 - spec.data.validation))
-    epoch = training_macs(macs, images)
+    most = spec.growth.max_seconds if isinstance(spec, GrowSpec) else None
+    return min(grown / speed, most or grown / speed) + rest / speed
+
+
+def _work(checked: CheckedSpec, macs: int, *, least: bool) -> tuple[int, int]:
+    """Return the multiply-accumulates of growth, and of all other training."""
+    spec = checked.spec
+    epoch = training_macs(macs, images_of(checked))
     if not isinstance(spec, GrowSpec):
-        return epoch * _epochs(spec) / speed
+        return 0, epoch * _epochs(spec)
     growth, tune = spec.growth, spec.tune
     rounds = 1 if least else given("growth.max_rounds", growth.max_rounds)
     epochs = given("growth.round_epochs", growth.round_epochs) * rounds
     grown = epoch * min(epochs, growth.max_epochs or epochs)
     grown = min(grown, growth.max_training_macs or grown)
-    seconds = min(grown / speed, growth.max_seconds or grown / speed)
     tuning = given("tune.epochs", tune.epochs)
     tuning += given("tune.pruned_epochs", tune.pruned_epochs)
-    return seconds + epoch * tuning / speed
+    return grown, epoch * tuning
 
 
 def _epochs(spec: JobSpec) -> int:

@@ -106,8 +106,15 @@ def lock_job(session: Session, owner: uuid.UUID, job_id: uuid.UUID) -> Job | Non
     ).one_or_none()
 
 
-def request_cancel(session: Session, job: Job, now: datetime) -> None:
-    """Cancel a locked job that waits; ask the worker of one that runs to end it, in place."""
+def request_cancel(session: Session, job: Job, now: datetime, reason: str | None = None) -> None:
+    """Cancel a locked job that waits; ask the worker of one that runs to end it, in place.
+
+    Args:
+        session: in a transaction that writes.
+        job: in no final state.
+        now: when.
+        reason: told in the event, where it was not somebody who asked.
+    """
     job.cancel_requested = True
     job.pause_requested = False
     job.space_needed = None
@@ -120,7 +127,8 @@ def request_cancel(session: Session, job: Job, now: datetime) -> None:
         job.ended_at = now
         kinds.append(EventType.CANCELLED)
     for kind in kinds:
-        append(session, job_id=job.id, fence=job.fence, kind=kind, data={}, now=now)
+        told = {} if reason is None or kind == EventType.CANCELLED else {"reason": reason}
+        append(session, job_id=job.id, fence=job.fence, kind=kind, data=told, now=now)
 
 
 def request_pause(session: Session, job: Job, now: datetime) -> None:

@@ -183,6 +183,44 @@ class IdempotencyKey(Base):
     created_at: Mapped[datetime]
 
 
+class Sweep(Base):
+    """Several jobs that were asked for together."""
+
+    __tablename__ = "sweeps"
+    __table_args__ = (Index("ix_sweeps_owner_id", "owner", "id"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    owner: Mapped[uuid.UUID]
+    label: Mapped[str | None] = mapped_column(String(200))
+    strategy: Mapped[str] = mapped_column(String(16))
+    factor: Mapped[int]
+    """Of the jobs that reach a rung, one in so many goes on."""
+    min_epochs: Mapped[int]
+    """Epochs up to the first rung; the next is `factor` times as far."""
+    max_training_macs: Mapped[int | None] = mapped_column(BigInteger)
+    """Of all its jobs together."""
+    created_at: Mapped[datetime]
+
+
+class Trial(Base):
+    """One job of a sweep. The job itself is like any other."""
+
+    __tablename__ = "trials"
+    __table_args__ = (Index("ix_trials_sweep_id_position", "sweep_id", "position", unique=True),)
+
+    job_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    sweep_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("sweeps.id"))
+    position: Mapped[int]
+    settings: Mapped[dict[str, Any]]
+    """What of its spec the axes say: path -> value."""
+    images: Mapped[int]
+    """On which an epoch trains."""
+    rungs: Mapped[dict[str, Any]]
+    """Number of a rung, from 0, as text -> validation accuracy with which it was reached."""
+    stopped: Mapped[str | None]
+    """Why the sweep cancelled it; null if it did not."""
+
+
 class Artifact(Base):
     """A file of a job. It exists for clients from `published_at` on, never before."""
 

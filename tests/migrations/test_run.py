@@ -109,6 +109,20 @@ def test_rows_of_the_version_before_survive_up_and_down(bare: Database) -> None:
     assert content(bare) == before
 
 
+def test_jobs_of_the_version_before_sweeps_survive_up_and_down(bare: Database) -> None:
+    upgrade(bare, "0004")
+    fill(bare)
+    before = content(bare)
+
+    upgrade(bare, "0005")
+    after = content(bare)
+    downgrade(bare, "0004")
+
+    assert changed("up by one", before, after) == []
+    assert (after["sweeps"], after["trials"]) == ([], [])
+    assert content(bare) == before
+
+
 def test_migrating_from_several_places_at_once_succeeds_everywhere(bare: Database) -> None:
     address = bare.engine.url.render_as_string(hide_password=False)
     others = [Database(address) for _ in range(4)]

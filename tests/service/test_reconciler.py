@@ -15,7 +15,7 @@ from service.store import claims, presence
 from service.store.database import Database
 from service.store.ids import new_id
 from service.store.jobs import request_cancel
-from service.store.tables import Job
+from service.store.tables import Job, PathStep, Sweep, Trial
 from tests.yard import Yard, wait_for
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -278,3 +278,30 @@ def test_the_thread_survives_an_outage_of_the_database(sqlite: Database, tmp_pat
         wait_for(lambda: bell.rung > 0)
     finally:
         thread.stop()
+
+
+def test_a_sweep_that_has_taken_all_it_may_is_stopped_by_the_next_look(yard: Yard) -> None:
+    now = datetime.now(UTC)
+    job_id = yard.enqueue()
+    sweep = Sweep(
+        id=new_id(), owner=new_id(), strategy="grid", factor=3, min_epochs=1,
+        max_training_macs=1, created_at=now,
+    )  # fmt: skip
+    with yard.database.writing() as session:
+        session.add(sweep)
+        session.flush()
+        session.add(
+            Trial(job_id=job_id, sweep_id=sweep.id, position=0, settings={}, images=1, rungs={})
+        )
+    look(yard, Bell())
+    assert yard.job(job_id).state == JobState.QUEUED  # nothing was taken yet
+    with yard.database.writing() as session:
+        session.add(
+            PathStep(
+                job_id=job_id, step=1, fence=0, epoch=1, round=0, phase="grow", loss=1.0,
+                train_accuracy=0.5, validation_accuracy=0.5, learning_rate=0.1, params=1, macs=1,
+                seconds=1.0,
+            )
+        )  # fmt: skip
+    look(yard, Bell())
+    assert yard.job(job_id).state == JobState.CANCELLED

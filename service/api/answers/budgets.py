@@ -25,9 +25,11 @@ class BoundAnswer(_Answer):
 class ChoiceAnswer(_Answer):
     """The model that `/checkpoint` gives, and why."""
 
+    job: uuid.UUID
     model: uuid.UUID
     reason: str = Field(description="A sentence for people; `bounds` hold the same for programs.")
     bounds: list[BoundAnswer]
+    request: dict[str, str] = Field(description="Method and path of what fetches it.")
 
 
 class NearestAnswer(ChoiceAnswer):
@@ -36,4 +38,3 @@ class NearestAnswer(ChoiceAnswer):
     excess: float | None = Field(
         description="Sum of the shares by which it misses the bounds; null: it was not measured."
     )
-    request: dict[str, str] = Field(description="Method and path of what fetches it.")

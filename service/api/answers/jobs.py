@@ -159,12 +159,20 @@ class TimeAnswer(BaseModel):
     reason: str | None = Field(description="Why there is no estimate, if there is none.")
 
 
+class WorkAnswer(BaseModel):
+    """How much training would be: 3 x forward x images, of all epochs. Null where unknown."""
+
+    least_macs: int | None = Field(description="If no layer ever grew.")
+    most_macs: int | None = Field(description="If every epoch were one of the largest network.")
+
+
 class ForecastAnswer(BaseModel):
     """What a spec would take. Nothing was stored."""
 
     spec: JobSpec = Field(description="As asked, with the defaults of the data set filled in.")
     now: SizeAnswer = Field(description="The first network.")
     at_most: SizeAnswer = Field(description="The largest one that the caps allow.")
+    training: WorkAnswer
     time: TimeAnswer
     layers: list[str] = Field(description="Groups of filters, in their order.")
 
@@ -175,6 +183,7 @@ class ForecastAnswer(BaseModel):
             spec=forecast.spec,
             now=SizeAnswer.of(forecast.first),
             at_most=SizeAnswer.of(forecast.largest),
+            training=WorkAnswer(least_macs=forecast.macs_least, most_macs=forecast.macs_most),
             time=TimeAnswer(
                 least_seconds=forecast.seconds_least,
                 most_seconds=forecast.seconds_most,

@@ -141,6 +141,7 @@ class ModelAnswer(BaseModel):
     """A member of a family."""
 
     id: uuid.UUID
+    job_id: uuid.UUID
     step: int
     round: int
     kind: ModelKind

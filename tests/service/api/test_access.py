@@ -40,7 +40,7 @@ def _is_public(answer: Response) -> None:
     assert answer.status_code in {200, 503}  # the same for everybody: no job is in it
 
 
-def _is_a_new_job(answer: Response) -> None:
+def _is_new(answer: Response) -> None:
     assert answer.status_code == 202
     assert "Idempotency-Replayed" not in answer.headers
 
@@ -55,7 +55,7 @@ def _shows_no_job(answer: Response) -> None:
 
 
 SEEN_BY_A_STRANGER: dict[tuple[str, str], Callable[[Response], None]] = {
-    ("POST", "/v1/jobs"): _is_a_new_job,
+    ("POST", "/v1/jobs"): _is_new,
     ("GET", "/v1/jobs"): _is_empty,
     ("GET", JOB): _is_missing,
     ("GET", f"{JOB}/attempts"): _is_missing,
@@ -73,6 +73,10 @@ SEEN_BY_A_STRANGER: dict[tuple[str, str], Callable[[Response], None]] = {
     ("GET", "/v1/uploads"): _is_empty,
     ("GET", "/v1/uploads/{upload_id}"): _is_missing,
     ("DELETE", "/v1/uploads/{upload_id}"): _is_missing,
+    ("POST", "/v1/sweeps"): _is_new,
+    ("GET", "/v1/sweeps"): _is_empty,
+    ("GET", "/v1/sweeps/{sweep_id}"): _is_missing,
+    ("POST", "/v1/sweeps/{sweep_id}/cancel"): _is_missing,
     ("GET", "/v1/workers"): _shows_no_job,
     ("GET", "/v1/backbones"): _is_public,
     ("GET", "/v1/backbones/{name}"): _is_public,
@@ -113,16 +117,25 @@ def test_a_second_key_sees_nothing_of_the_first(service: Service, method: str, p
             )
         )
     upload_id = keyed.post("/v1/uploads", content=sound()).json()["id"]
+    sweep_id = keyed.post("/v1/sweeps", json={"base": SPEC}).json()["id"]
     url = path.format(
-        job_id=done.job_id, artifact_id=done.artifact_ids[0], upload_id=upload_id, name="resnet18"
+        job_id=done.job_id,
+        artifact_id=done.artifact_ids[0],
+        upload_id=upload_id,
+        sweep_id=sweep_id,
+        name="resnet18",
     )
-    body = SPEC if path == "/v1/jobs" and method == "POST" else None
+    bodies = {"/v1/jobs": SPEC, "/v1/sweeps": {"base": SPEC}}
+    body = bodies.get(path) if method == "POST" else None
 
     for stranger in (service.client_with_key("second"), service.client):
         answer = stranger.request(method, url, json=body, headers=headers)
         SEEN_BY_A_STRANGER[method, path](answer)
         assert str(done.job_id) not in answer.text or answer.status_code == 404
-    if path.startswith(("/v1/jobs/", "/v1/artifacts/", "/v1/uploads/")) and method == "GET":
+    if (
+        path.startswith(("/v1/jobs/", "/v1/artifacts/", "/v1/uploads/", "/v1/sweeps/"))
+        and method == "GET"
+    ):
         assert keyed.get(url).status_code in {200, 204}
 
 
@@ -179,7 +192,7 @@ def test_off_loopback_everything_but_health_needs_a_key(
     service = make_service(settings.model_copy(update={"host": "0.0.0.0"}))  # noqa: S104 - the case
     keyed = service.client_with_key()
     for method, path in [*_routes(service), ("GET", "/nothing")]:
-        ids = dict.fromkeys(("job_id", "artifact_id", "upload_id"), str(uuid.uuid4()))
+        ids = dict.fromkeys(("job_id", "artifact_id", "upload_id", "sweep_id"), str(uuid.uuid4()))
         url = path.format_map({**ids, "name": "resnet18"})
         status = service.client.request(method, url).status_code
         assert status == (200 if path == "/healthz" else 401), path

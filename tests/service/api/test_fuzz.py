@@ -62,13 +62,57 @@ def test_no_spec_breaks_a_submit(service: Service, spec: dict[str, Any], *, dry_
         assert answer.json()["detail"]
 
 
+_AXES = st.dictionaries(
+    st.one_of(st.sampled_from(["backbone", "growth.ratio", "growth.start.conv1"]), _NAMES),
+    st.one_of(st.lists(_VALUES, max_size=3), _VALUES),
+    max_size=3,
+)
+_SWEEPS = st.fixed_dictionaries(
+    {},
+    optional={
+        "base": st.one_of(_SPECS, _VALUES),
+        "axes": st.one_of(_AXES, _VALUES),
+        "specs": st.one_of(st.lists(_SPECS, max_size=3), _VALUES),
+        "strategy": st.one_of(st.sampled_from(["grid", "halving"]), _VALUES),
+        "halving": _VALUES,
+        "max_training_macs": _VALUES,
+        "label": _VALUES,
+    },
+)
+
+
+@_quickly
+@given(sweep=_SWEEPS, dry_run=st.booleans())
+def test_no_sweep_breaks_a_start(service: Service, sweep: dict[str, Any], *, dry_run: bool) -> None:
+    answer = service.client.post(f"/v1/sweeps?dry_run={dry_run}", json=_sendable(sweep))
+    assert answer.status_code in _ALLOWED, answer.text
+    if answer.status_code in {400, 422}:
+        assert answer.json()["detail"]
+
+
 @_quickly
 @given(
     query=st.dictionaries(
         st.sampled_from(
-            ["after", "limit", "layer", "from", "to", "format", "max_macs", "cursor", "label", "x"]
+            [
+                "after",
+                "limit",
+                "layer",
+                "from",
+                "to",
+                "format",
+                "max_macs",
+                "max_latency_ms",
+                "max_bytes",
+                "pareto",
+                "cursor",
+                "label",
+                "x",
+            ]
         ),
-        st.one_of(st.text(max_size=10), st.integers().map(str), st.just("npz")),
+        st.one_of(
+            st.text(max_size=10), st.integers().map(str), st.sampled_from(["npz", "macs,bytes"])
+        ),
     ),
     path=st.sampled_from(
         [

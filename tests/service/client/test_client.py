@@ -240,3 +240,24 @@ def test_a_budget_that_none_fits_is_a_problem_that_holds_the_nearest(
     with pytest.raises(Problem, match="No model fits") as caught:
         prepared.client().download("7", tmp_path / "net", max_bytes=1)
     assert caught.value.nearest == {"model": "8"}
+
+
+def test_a_sweep_is_started_with_a_key_of_its_own_and_can_be_tried_dry(prepared: Prepared) -> None:
+    prepared.answers = [_json({"id": "7"}, 202), _json({"total": {}}), _json({"id": "7"})]
+    client = prepared.client()
+    client.start_sweep({"specs": []})
+    client.start_sweep({"specs": []}, dry_run=True)
+    client.sweep("7", pareto="params,bytes", max_macs=9)
+    first, dry, shown = prepared.asked
+    assert (first.path, len(first.headers["idempotency-key"])) == ("/v1/sweeps", 32)
+    assert dry.path == "/v1/sweeps?dry_run=true"
+    assert shown.path == "/v1/sweeps/7?pareto=params%2Cbytes&max_macs=9"
+
+
+def test_sweeps_are_listed_page_by_page(prepared: Prepared) -> None:
+    prepared.answers = [
+        _json({"items": [{"id": "2"}], "next": "/v1/sweeps?cursor=x"}),
+        _json({"items": [{"id": "1"}], "next": None}),
+    ]
+    assert [each["id"] for each in prepared.client().sweeps()] == ["2", "1"]
+    assert prepared.asked[1].path == "/v1/sweeps?cursor=x"

@@ -137,7 +137,7 @@ def test_without_a_bound_the_most_accurate_is_chosen() -> None:
     assert chosen is FAMILY[2]
     why = explain(FAMILY, Budget(), chosen)
     assert why.bounds == ()
-    assert "of the 3 of 3 models that fit no bound" in why.reason
+    assert "of 3 models, without any bound." in why.reason
 
 
 def test_of_equally_accurate_ones_the_cheapest_is_chosen_and_the_reason_says_so() -> None:

@@ -1,4 +1,4 @@
-"""The command that sweeps at once what a service would sweep by and by."""
+"""The command that sweeps away at once what a service would sweep by and by."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from service.cli.serving import check_revision
 from service.settings import Settings
 
 
-def sweep(*, home: Home = None, as_json: AsJson = False) -> None:
+def tidy(*, home: Home = None, as_json: AsJson = False) -> None:
     """Remove now what nobody needs any more, and say what that was.
 
     The service does so by itself every SLBI_SWEEP_SECONDS. Works on the database and the files of

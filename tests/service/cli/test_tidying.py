@@ -6,7 +6,7 @@ import pytest
 
 from migrations.run import downgrade, upgrade
 from service.cli.exits import CommandError
-from service.cli.sweeping import sweep
+from service.cli.tidying import tidy
 from service.contract import JobState
 from service.settings import Settings
 from service.store.database import Database
@@ -29,7 +29,7 @@ def test_a_pass_on_demand_says_what_it_removed(
     now = datetime.now(UTC)
     job_id = store_job(shelf.database, state=JobState.SUCCEEDED, fence=1, ended_at=now)
     gone, kept = shelf.checkpoint(job_id, 1), shelf.artifact(job_id, 1)
-    sweep(home=tmp_path, as_json=True)
+    tidy(home=tmp_path, as_json=True)
     assert json.loads(capsys.readouterr().out) == {
         "files": 1,
         "bytes": 5,
@@ -40,7 +40,7 @@ def test_a_pass_on_demand_says_what_it_removed(
     }
     assert not gone.exists()
     assert kept.exists()
-    sweep(home=tmp_path)
+    tidy(home=tmp_path)
     assert "0 files" in capsys.readouterr().out
 
 
@@ -48,5 +48,5 @@ def test_a_database_of_another_revision_is_not_swept_by(shelf: Shelf, tmp_path: 
     path = shelf.file(store_job(shelf.database, state=JobState.FAILED, fence=1), 1)
     downgrade(shelf.database, "0001")
     with pytest.raises(CommandError, match="slbi migrate"):
-        sweep(home=tmp_path)
+        tidy(home=tmp_path)
     assert path.exists()
