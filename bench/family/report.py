@@ -35,18 +35,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE")
     options = parser.parse_args(argv)
     rows = kept.read(options.rows)
-    parts = [_HEAD.format(rows=options.rows)]
     for setting in settings(rows):
-        stem = options.page.parent / stem_of(setting)
-        there = lines(rows, setting, tuple(TITLES))
         standard = next(row.standard_macs for row in rows if _setting(row) == setting)
-        picture, _ = drawn(there, title(setting), standard, stem)
-        parts += [f"## {title(setting)}", f"![{title(setting)}]({picture.name})"]
-        parts += section(rows, setting)
+        there = lines(rows, setting, tuple(TITLES))
+        drawn(there, title(setting), standard, options.page.parent / stem_of(setting))
     options.page.parent.mkdir(parents=True, exist_ok=True)
-    options.page.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
+    options.page.write_text(text(rows, str(options.rows)), encoding="utf-8")
     print(options.page)
     return 0
+
+
+def text(rows: Sequence[Row], source: str) -> str:
+    """Return the page, in Markdown; it names the plots.
+
+    Args:
+        rows: what it is made of.
+        source: what the page calls the file they come from.
+    """
+    parts = [_HEAD.format(rows=source)]
+    for setting in settings(rows):
+        told = title(setting)
+        parts += [f"## {told}", f"![{told}]({stem_of(setting)}.png)", *section(rows, setting)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def section(rows: Sequence[Row], setting: Setting) -> list[str]:

@@ -7,6 +7,7 @@ from bench.family.claims import verdicts
 from bench.family.rows import MemberRow, Row
 from bench.family.stats import lines, settings, stat
 
+ROOT = Path(__file__).parents[3]
 ORDER = ("ours-votes", "uniform-even", "uniform-epochs", "pruned-l2")
 
 
@@ -69,6 +70,15 @@ def test_the_page_shows_what_wins_and_what_loses(file: Path, tmp_path: Path) -> 
         drawn = page.parent / f"family-digits-small-vgg-100-1000G.{suffix}"
         assert drawn.stat().st_size > 1000
     assert "family-digits-small-vgg-100-1000G.png" in text
+
+
+def test_the_page_in_the_documentation_is_made_of_the_rows_there() -> None:
+    kept = rows.read(ROOT / rows.FILE)
+    assert (ROOT / report.PAGE).read_text() == report.text(kept, str(rows.FILE))
+    for setting in settings(kept):
+        stem = (ROOT / report.PAGE).parent / report.stem_of(setting)
+        assert stem.with_suffix(".png").is_file()
+        assert stem.with_suffix(".svg").is_file()
 
 
 def test_the_same_rows_make_the_same_page(file: Path, tmp_path: Path) -> None:
