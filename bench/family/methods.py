@@ -20,8 +20,8 @@ METHODS: dict[str, Method] = {
 """Name -> method, in the order in which they are run."""
 
 TITLES = {
-    "ours-votes": "ours: trunk, layers by fill x momentum per cost",
-    "ours-fill": "ours: trunk, full layers",
+    "ours-votes": "ours: layers by fill x momentum per cost",
+    "ours-fill": "ours: full layers",
     "ours-alone": "ours, one budget, all of C each",
     "uniform-even": "2a narrow from scratch, C/5 each",
     "uniform-epochs": "2b narrow from scratch, equal epochs",

@@ -26,7 +26,7 @@ def drawn(lines: Sequence[Line], title: str, standard_macs: int, stem: Path) -> 
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
     files = (stem.with_suffix(".png"), stem.with_suffix(".svg"))
-    with sheet(9.0 * DPI, 5.0 * DPI) as figure:
+    with sheet(10.0 * DPI, 5.0 * DPI) as figure:
         _draw(figure, lines, title, standard_macs)
         files[0].write_bytes(png(figure))
         buffer = io.BytesIO()
@@ -65,4 +65,4 @@ def _draw(figure: Figure, lines: Sequence[Line], title: str, standard_macs: int)
     axes.set_title(title, loc="left")
     axes.grid(visible=True, axis="y")
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-    figure.subplots_adjust(left=0.07, right=0.62, top=0.93, bottom=0.1)
+    figure.subplots_adjust(left=0.06, right=0.6, top=0.93, bottom=0.1)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.family import rows as kept
-from bench.family.claims import OURS, PRUNED, verdicts
+from bench.family.claims import OURS, PRUNED, SEEDS, verdicts
 from bench.family.methods import TITLES
 from bench.family.plot import drawn
 from bench.family.rows import Row
@@ -74,7 +74,9 @@ def section(rows: Sequence[Row], setting: Setting) -> list[str]:
     if told:
         blocks.append(
             "\n".join(
-                f"- {each.claim}: {'holds' if each.holds else '**does not hold**'} ({each.found})"
+                f"- {each.claim}: {'holds' if each.holds else '**does not hold**'}"
+                f"{'' if each.seeds >= SEEDS else f', so far, on {each.seeds} of {SEEDS} seeds'}"
+                f" ({each.found})"
                 for each in told
             )
         )
