@@ -10,6 +10,7 @@ METHODS: dict[str, Method] = {
     "pruned-l2": rivals_pruned.by_norm,
     "pruned-taylor": rivals_pruned.by_taylor,
     "ours-fill": ours.by_fill,
+    "ours-pairs": ours.by_votes_in_pairs,
     "grown-uniform": ours.by_uniform,
     "grown-reference": rivals_grown.by_reference,
     "grown-variance-transfer": rivals_grown.by_variance_transfer,
@@ -22,6 +23,7 @@ METHODS: dict[str, Method] = {
 TITLES = {
     "ours-votes": "ours: layers by fill x momentum per cost",
     "ours-fill": "ours: full layers",
+    "ours-pairs": "ours: the first, filters in cancelling pairs",
     "ours-alone": "ours, one budget, all of C each",
     "uniform-even": "2a narrow from scratch, C/5 each",
     "uniform-epochs": "2b narrow from scratch, equal epochs",

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from bench.family.task import Outcome, Task
 from bench.family.training import coupled
+from bench.family.transferred import in_pairs
 from bench.family.trunk import Choose, Means, Room, Trunk, Way, grown
 from slbi.growth.plan import plan
 from slbi.growth.rule import due, fills
@@ -36,6 +37,11 @@ def by_fill(task: Task) -> Outcome:
 def by_votes(task: Task) -> Outcome:
     """Widen the three groups of the best fill x momentum per cost."""
     return grown(task, VOTES)
+
+
+def by_votes_in_pairs(task: Task) -> Outcome:
+    """Widen by votes, in pairs of filters that are read at once and cancel."""
+    return grown(task, replace(VOTES, widen=in_pairs))
 
 
 def by_uniform(task: Task) -> Outcome:

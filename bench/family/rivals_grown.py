@@ -14,7 +14,7 @@ from bench.family.ledger import DOUBLE, SHARE_SCORED
 from bench.family.ours import THRESHOLD, by_slbi, choose_uniform
 from bench.family.task import Outcome, Task
 from bench.family.training import plain
-from bench.family.transferred import pair
+from bench.family.transferred import in_pairs
 from bench.family.trunk import Means, Room, Trunk, Way, grown
 from slbi.growth.plan import plan
 from slbi.growth.rule import due, fills
@@ -38,7 +38,7 @@ def by_reference(task: Task) -> Outcome:
 
 def by_variance_transfer(task: Task) -> Outcome:
     """Widen all layers alike, in pairs of filters that cancel."""
-    return grown(task, Way(choose=choose_uniform, widen=transferred, drive=by_sgd))
+    return grown(task, Way(choose=choose_uniform, widen=in_pairs, drive=by_sgd))
 
 
 def by_gradmax(task: Task) -> Outcome:
@@ -67,15 +67,6 @@ def restarted(trunk: Trunk, widths: Widths, means: Means) -> tuple[nn.Module, Op
     optimizer = carried_optimizer(
         trunk.optimizer, trunk.net, wider, trunk.found, sources, keep_state=False
     )
-    return wider, optimizer
-
-
-def transferred(trunk: Trunk, widths: Widths, means: Means) -> tuple[nn.Module, Optimizer]:
-    """Return a network widened in pairs that cancel, see `transferred.pair`."""
-    wider, optimizer = widen(
-        trunk.net, trunk.optimizer, widths, found=trunk.found, generator=means.generator
-    )
-    pair(wider, trunk.found.resized(widths), trunk.found.widths, means.generator)
     return wider, optimizer
 
 

@@ -9,12 +9,24 @@ import math
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
+from bench.family.trunk import Means, Trunk
 from slbi.growth.seed import plots
+from slbi.growth.widen import widen
 from slbi.nets.coupling import Tie
 from slbi.nets.graph.find import Found
 from slbi.nets.initial import RELU_GAIN, deviation, draw
 from slbi.nets.widths import Widths
+
+
+def in_pairs(trunk: Trunk, widths: Widths, means: Means) -> tuple[nn.Module, Optimizer]:
+    """Return a network widened in pairs that cancel, and its optimizer with all state carried."""
+    wider, optimizer = widen(
+        trunk.net, trunk.optimizer, widths, found=trunk.found, generator=means.generator
+    )
+    pair(wider, trunk.found.resized(widths), trunk.found.widths, means.generator)
+    return wider, optimizer
 
 
 @torch.no_grad()
