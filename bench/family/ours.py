@@ -1,0 +1,145 @@
+"""Ours: a trunk under SLBI whose groups are widened by what Gamma says, and variants of it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from bench.family.task import Outcome, Task
+from bench.family.training import coupled
+from bench.family.transferred import in_pairs
+from bench.family.trunk import Choose, Means, Room, Trunk, Way, grown
+from slbi.growth.plan import plan
+from slbi.growth.rule import due, fills
+from slbi.growth.widen import widen
+from slbi.nets.graph.find import Found
+from slbi.nets.widths import Widths
+from slbi.optim.optimizer import SLBI
+
+THRESHOLD = 0.8
+"""Fill at which a group is full. Source: docs/method.md, "Growth"."""
+
+BEST = 3
+"""Groups that votes widen in a round. Source: issue 6, "best three"."""
+
+DOUBLED = 2.0
+"""Factor by which a group is widened in a round at most."""
+
+
+def by_fill(task: Task) -> Outcome:
+    """Widen the groups that are full, whatever they cost."""
+    return grown(task, FILL)
+
+
+def by_votes(task: Task) -> Outcome:
+    """Widen the three groups of the best fill x momentum per cost."""
+    return grown(task, VOTES)
+
+
+def by_votes_in_pairs(task: Task) -> Outcome:
+    """Widen by votes, in pairs of filters that are read at once and cancel."""
+    return grown(task, replace(VOTES, widen=in_pairs))
+
+
+def by_uniform(task: Task) -> Outcome:
+    """Widen all groups alike (rival 6): the same trunk and forks without Gamma's choice."""
+    return grown(task, UNIFORM)
+
+
+def alone(task: Task) -> Outcome:
+    """Grow to one budget with all of the compute, a run for each budget, by votes."""
+    outcome = Outcome()
+    for budget in task.budgets:
+        one = grown(replace(task, budgets=(budget,)), VOTES)
+        outcome.members += one.members
+        outcome.runs += one.runs
+    return outcome
+
+
+def choose_full(trunk: Trunk, room: Room) -> Widths:
+    """Return wider full groups, the fullest first; where none is full, all groups."""
+    filled = fills(_twins(trunk), trunk.net, found=trunk.found)
+    order = sorted(filled, key=lambda group: -filled[group])
+    full = [group for group in order if group in due(filled, THRESHOLD)]
+    return given(trunk, room, full or order)
+
+
+def choose_votes(trunk: Trunk, room: Room) -> Widths:
+    """Return wider groups of the three best votes."""
+    voted = votes(trunk)
+    order = sorted(voted, key=lambda group: -voted[group])
+    return given(trunk, room, order[:BEST])
+
+
+def choose_uniform(trunk: Trunk, room: Room) -> Widths:
+    """Return widths as alike, relative to the standard ones, as the room allows."""
+    return trunk.standard.raised(trunk.found.widths, room.target)
+
+
+def votes(trunk: Trunk) -> Mapping[str, float]:
+    """Return what each group says for one more filter.
+
+    It is fill x norm of its momentum per sqrt(filters), over sqrt(multiply-accumulates of one more
+    filter). Source: issue 6, the first trials.
+    """
+    filled = fills(_twins(trunk), trunk.net, found=trunk.found)
+    widths = trunk.found.widths
+    found = {}
+    for group, fill in filled.items():
+        more = trunk.standard.cost(widths.replaced({group: widths[group] + 1}))[1] - trunk.macs
+        pull = _momentum(trunk, group) / math.sqrt(widths[group])
+        found[group] = fill * pull / math.sqrt(more)
+    return found
+
+
+def given(trunk: Trunk, room: Room, first: Sequence[str]) -> Widths:
+    """Return widths with the room given to some groups, and what they leave to all."""
+    widths = trunk.found.widths
+    for chosen in (first, tuple(widths)):
+        widths = plan(
+            widths,
+            chosen,
+            ratio=DOUBLED,
+            minimum=1,
+            cost=trunk.standard.cost,
+            max_macs=room.target,
+        ).widths
+    return widths
+
+
+def at_random(trunk: Trunk, widths: Widths, means: Means) -> tuple[nn.Module, Optimizer]:
+    """Widen with random filters that nothing reads yet; all state is carried."""
+    return widen(trunk.net, trunk.optimizer, widths, found=trunk.found, generator=means.generator)
+
+
+def by_slbi(net: nn.Module, found: Found, task: Task) -> Optimizer:
+    """Return SLBI."""
+    return coupled(net, found, task.settings)
+
+
+def _way(choose: Choose) -> Way:
+    return Way(choose=choose, widen=at_random, drive=by_slbi)
+
+
+FILL = _way(choose_full)
+VOTES = _way(choose_votes)
+UNIFORM = _way(choose_uniform)
+
+
+def _twins(trunk: Trunk) -> SLBI:
+    if not isinstance(trunk.optimizer, SLBI):
+        raise TypeError(f"the trunk's optimizer must be SLBI, got {type(trunk.optimizer).__name__}")
+    return trunk.optimizer
+
+
+def _momentum(trunk: Trunk, group: str) -> float:
+    """Return the norm of the velocities of everything that makes a group's filters."""
+    norms = [torch.zeros(1)]
+    for tie in trunk.found.coupling.group(group).made():
+        state = trunk.optimizer.state.get(trunk.net.get_parameter(tie.tensor), {})
+        if "momentum_buffer" in state:
+            norms.append(state["momentum_buffer"].norm().view(1))
+    return float(torch.cat(norms).norm())

@@ -1,0 +1,186 @@
+"""Make tables and plots of the rows: `python -m bench.family.report`.
+
+It writes docs/results/family.md and a PNG and an SVG for every setting beside it. What loses is in
+the same tables as what wins.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.family import rows as kept
+from bench.family.claims import OURS, PRUNED, SEEDS, verdicts
+from bench.family.methods import TITLES
+from bench.family.plot import drawn
+from bench.family.rows import Row
+from bench.family.stats import Line, Setting, Stat, lines, margins, settings
+
+PAGE = Path("docs/results/family.md")
+"""Where the tables go."""
+
+_HEAD = """# One run, a family: accuracy against cost
+
+Made of `{rows}` by `python -m bench.family.report`; the rows are made by
+`python -m bench.family` (its `--help` says how). Test accuracy in %, mean ± standard deviation over
+seeds (none for one seed). Every run has the same training compute C: 3 x forward for each image
+learned from, growth, scores and tuning included. "all of C each" spends C once a budget, so five
+times; it is what somebody with one budget does. Seconds are of one core.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page and the plots."""
+    parser = argparse.ArgumentParser(prog="python -m bench.family.report", description=__doc__)
+    parser.add_argument("--rows", type=Path, default=kept.FILE, metavar="FILE")
+    parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE")
+    options = parser.parse_args(argv)
+    rows = kept.read(options.rows)
+    for setting in settings(rows):
+        standard = next(row.standard_macs for row in rows if _setting(row) == setting)
+        there = lines(rows, setting, tuple(TITLES))
+        drawn(there, title(setting), standard, options.page.parent / stem_of(setting))
+    options.page.parent.mkdir(parents=True, exist_ok=True)
+    options.page.write_text(text(rows, str(options.rows)), encoding="utf-8")
+    print(options.page)
+    return 0
+
+
+def text(rows: Sequence[Row], source: str) -> str:
+    """Return the page, in Markdown; it names the plots.
+
+    Args:
+        rows: what it is made of.
+        source: what the page calls the file they come from.
+    """
+    parts = [_HEAD.format(rows=source)]
+    for setting in settings(rows):
+        told = title(setting)
+        parts += [f"## {told}", f"![{told}]({stem_of(setting)}.png)", *section(rows, setting)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def section(rows: Sequence[Row], setting: Setting) -> list[str]:
+    """Return the blocks of Markdown of one setting: accuracies, differences, claims, seconds."""
+    dataset, backbone, images, compute = setting
+    there = lines(rows, setting, tuple(TITLES))
+    triple = lines(rows, (dataset, backbone, images, 3 * compute), tuple(TITLES))
+    blocks = [accuracies(there)]
+    ours = next((line for line in there if line.method == OURS), None)
+    if ours is not None and len(there) > 1:
+        others = [line for line in there if line is not ours]
+        blocks.append(f'How far "{TITLES[OURS]}" is above each other, points; below is bold.')
+        blocks.append(differences(ours, others))
+    told = verdicts(there, triple)
+    if told:
+        blocks.append(
+            "\n".join(
+                f"- {each.claim}: {'holds' if each.holds else '**does not hold**'}"
+                f"{'' if each.seeds >= SEEDS else f', so far, on {each.seeds} of {SEEDS} seeds'}"
+                f" ({each.found})"
+                for each in told
+            )
+        )
+    if ours is not None and any(line.method in PRUNED for line in there):
+        blocks.append("Seconds of one core until the member of a budget is ready:")
+        blocks.append(seconds([ours, *(line for line in there if line.method in PRUNED)]))
+    return blocks
+
+
+def accuracies(there: Sequence[Line]) -> str:
+    """Return the table of accuracies, a method a line, the best of a budget in bold."""
+    budgets = _budgets(there)
+    best = {
+        budget: max(line.points[budget].test.mean for line in there if budget in line.points)
+        for budget in budgets
+    }
+    body = [
+        [
+            TITLES[line.method],
+            *(
+                _cell(line.points[budget].test, best[budget]) if budget in line.points else ""
+                for budget in budgets
+            ),
+            str(max(point.test.seeds for point in line.points.values())),
+            f"{line.spent / 1e12:.2f} T",
+            f"{line.cpu_seconds:.0f}",
+        ]
+        for line in there
+    ]
+    return _table(["method", *map(_percent, budgets), "seeds", "training MACs", "s"], body)
+
+
+def differences(ours: Line, others: Sequence[Line]) -> str:
+    """Return the table of how far ours is above each other method, and above the best of them."""
+    budgets = _budgets([ours])
+    body = []
+    for title_of, rivals in [(TITLES[line.method], [line]) for line in others] + [
+        ("the best of the single runs", [line for line in others if _single(line)])
+    ]:
+        ahead = margins(ours, rivals)
+        cells = [_signed(ahead[budget][0]) if budget in ahead else "" for budget in budgets]
+        body.append([title_of, *cells])
+    return _table(["above", *map(_percent, budgets)], body)
+
+
+def seconds(there: Sequence[Line]) -> str:
+    """Return the table of seconds, a method a line."""
+    budgets = _budgets(there)
+    body = [
+        [
+            TITLES[line.method],
+            *(
+                f"{line.points[budget].cpu_seconds:.0f}" if budget in line.points else ""
+                for budget in budgets
+            ),
+        ]
+        for line in there
+    ]
+    return _table(["method", *map(_percent, budgets)], body)
+
+
+def title(setting: Setting) -> str:
+    """Return what a setting is called."""
+    dataset, backbone, images, compute = setting
+    return f"{backbone} on {images:,} images of {dataset}, C = {compute / 1e12:g} T"
+
+
+def stem_of(setting: Setting) -> str:
+    """Return the name of a setting's plot, without a suffix."""
+    dataset, backbone, images, compute = setting
+    return f"family-{dataset}-{backbone}-{images}-{compute // 10**9}G"
+
+
+def _setting(row: Row) -> Setting:
+    return (row.dataset, row.backbone, row.images, row.compute)
+
+
+def _single(line: Line) -> bool:
+    """Tell whether a method makes all members in one run, and is no variant of ours."""
+    return not line.method.startswith("ours") and not line.method.endswith("alone")
+
+
+def _budgets(there: Sequence[Line]) -> list[float]:
+    return sorted({budget for line in there for budget in line.points})
+
+
+def _cell(found: Stat, best: float) -> str:
+    said = f"{found.mean:.2f}" if found.spread is None else f"{found.mean:.2f} ± {found.spread:.2f}"
+    return f"**{said}**" if found.mean == best else said
+
+
+def _signed(points: float) -> str:
+    said = f"{points:+.2f}"
+    return f"**{said}**" if points < 0 else said
+
+
+def _percent(budget: float) -> str:
+    return f"{100 * budget:g} %"
+
+
+def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    lines_of = [head, ["---"] * len(head), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines_of)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

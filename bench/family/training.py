@@ -1,0 +1,125 @@
+"""How everybody learns: one optimizer, one step, two schedules."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import Optimizer
+
+from bench.family.ledger import Ledger, learned
+from slbi.growth.twins import twinned
+from slbi.nets.graph.find import Found
+from slbi.optim.optimizer import SLBI
+
+Stream = Iterator[tuple[Tensor, Tensor]]
+"""Batches for ever."""
+
+Schedule = Callable[[float], float]
+"""Learning rate at a progress in [0, 1)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What all methods have in common."""
+
+    batch: int = 128
+    """Images a step."""
+    lr: float = 0.1
+    """Learning rate of a training from scratch, and of a trunk."""
+    tune_lr: float = 0.05
+    """First learning rate of a network that was cut from a trained one."""
+    momentum: float = 0.9
+    """Nesterov's."""
+    decay: float = 5e-4
+    """Coupled decay of weights of rank 2 and more; norms and biases have none."""
+
+
+def constant(lr: float) -> Schedule:
+    """Return a schedule that stays."""
+    return lambda _: lr
+
+
+def cosine(lr: float) -> Schedule:
+    """Return a schedule that falls to zero along a cosine."""
+    return lambda progress: lr * (1 + math.cos(math.pi * progress)) / 2
+
+
+def plain(net: nn.Module, settings: Settings) -> torch.optim.SGD:
+    """Return SGD for a network."""
+    parameters = list(net.parameters())
+    groups: list[dict[str, Any]] = [
+        {"params": [each for each in parameters if each.ndim > 1]},
+        {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(
+        groups,
+        lr=settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.decay,
+        nesterov=True,
+    )
+
+
+def coupled(net: nn.Module, found: Found, settings: Settings) -> SLBI:
+    """Return SLBI for a network, else set as `plain`; weights that make filters have a twin."""
+    return SLBI(
+        twinned(net, found),
+        lr=settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.decay,
+        nesterov=True,
+    )
+
+
+def forked(net: nn.Module, optimizer: Optimizer, settings: Settings) -> tuple[nn.Module, Optimizer]:
+    """Return a copy of a network and SGD for it that goes on with the velocities."""
+    fork = copy.deepcopy(net)
+    onward = plain(fork, settings)
+    for before, after in zip(net.parameters(), fork.parameters(), strict=True):
+        velocity = optimizer.state.get(before, {}).get("momentum_buffer")
+        if velocity is not None:
+            onward.state[after]["momentum_buffer"] = velocity.clone()
+    return fork, onward
+
+
+def train(
+    net: nn.Module,
+    optimizer: Optimizer,
+    stream: Stream,
+    steps: int,
+    *,
+    macs: int,
+    ledger: Ledger,
+    schedule: Schedule,
+) -> None:
+    """Train a network for some steps, in place of it, the optimizer and the ledger.
+
+    Args:
+        net: it is set to training.
+        optimizer: drives it.
+        stream: gives the batches.
+        steps: how many, 0 or more.
+        macs: of one image, forward.
+        ledger: pays for every step before it is taken.
+        schedule: of the learning rate over these steps.
+
+    Raises:
+        ValueError: the ledger cannot pay, or the loss is not finite.
+    """
+    net.train()
+    for step in range(steps):
+        images, labels = next(stream)
+        ledger.pay(learned(macs, len(images)))
+        for group in optimizer.param_groups:
+            group["lr"] = schedule(step / steps)
+        optimizer.zero_grad()
+        loss = cross_entropy(net(images), labels)
+        loss.backward()  # type: ignore[no-untyped-call] # torch's own
+        optimizer.step()
+        if step % 100 == 0 and not math.isfinite(float(loss.detach())):
+            raise ValueError(f"the loss must stay finite, got {float(loss)} at step {step}")

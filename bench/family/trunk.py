@@ -1,0 +1,164 @@
+"""A trunk that only grows, at a constant learning rate, and a fork of it for every budget.
+
+Each budget has a stage with an equal part of the compute. In a stage the trunk is widened round by
+round until it has the budget's multiply-accumulates; the rest of the stage pays for a fork, which
+is annealed to zero and is the member. What is widened, how, and what drives it, are a `Way`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from bench.family.ledger import steps
+from bench.family.networks import Standard
+from bench.family.task import BUDGETS, Outcome, Run, Task
+from bench.family.training import Stream, constant, cosine, forked, train
+from slbi.growth.twins import round_mu
+from slbi.nets.graph.find import Found
+from slbi.nets.widths import Widths
+from slbi.optim.optimizer import SLBI
+
+
+@dataclass(kw_only=True)
+class Trunk:
+    """A trunk on its way."""
+
+    standard: Standard
+    net: nn.Module
+    found: Found
+    optimizer: Optimizer
+
+    @property
+    def macs(self) -> int:
+        """Return its multiply-accumulates of one image."""
+        return self.standard.cost(self.found.widths)[1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Room:
+    """How far a round may go."""
+
+    target: int
+    """Most multiply-accumulates after this round."""
+    limit: int
+    """Those of the budget, which the last round of a stage may reach."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Means:
+    """What a widening may use."""
+
+    task: Task
+    stream: Stream
+    run: Run
+    generator: torch.Generator
+
+
+Choose = Callable[[Trunk, Room], Widths]
+"""Returns the widths after a round, none smaller than before, within the room."""
+
+Widen = Callable[[Trunk, Widths, Means], tuple[nn.Module, Optimizer]]
+"""Returns the wider network and its optimizer; the trunk is left as it is."""
+
+Drive = Callable[[nn.Module, Found, Task], Optimizer]
+"""Returns what drives a new trunk."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Way:
+    """How a trunk is grown."""
+
+    choose: Choose
+    widen: Widen
+    drive: Drive
+    start: float = BUDGETS[0]
+    """Share of the standard network's multiply-accumulates to start with, all groups alike."""
+    rise: float = 1.25
+    """Factor by which a round raises the multiply-accumulates at most, above 1."""
+    trunk_share: float = 0.5
+    """Part of a stage's compute that the trunk learns with, in (0, 1); the fork has the rest."""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.start <= 1 and self.rise > 1 and 0 < self.trunk_share < 1):
+            raise ValueError(
+                "start must be in (0, 1], rise above 1 and trunk_share in (0, 1), "
+                f"got {self.start}, {self.rise} and {self.trunk_share}"
+            )
+
+
+def grown(task: Task, way: Way) -> Outcome:
+    """Grow a trunk through all budgets and anneal a fork for each."""
+    run, stream = Run(task), task.stream()
+    source = task.weights()
+    trunk = _started(task, way, source)
+    means = Means(task=task, stream=stream, run=run, generator=source)
+    outcome = Outcome()
+    for index, (budget, limit) in enumerate(zip(task.budgets, task.limits, strict=True)):
+        stage = run.ledger.left // (len(task.budgets) - index)
+        end = run.ledger.spent + stage
+        _stage(trunk, way, means, limit, int(stage * way.trunk_share))
+        fork, onward = forked(trunk.net, trunk.optimizer, task.settings)
+        train(
+            fork,
+            onward,
+            stream,
+            steps(end - run.ledger.spent, trunk.macs, task.batch),
+            macs=trunk.macs,
+            ledger=run.ledger,
+            schedule=cosine(task.settings.lr),
+        )
+        outcome.members.append(run.made(budget, limit, fork, task.standard.shape))
+    outcome.runs.append(run.ledger.spent)
+    return outcome
+
+
+def rooms(before: int, limit: int, rise: float) -> list[Room]:
+    """Return the room of every round from some multiply-accumulates up to a limit, one at least.
+
+    Each raises them by the same factor, `rise` at most.
+    """
+    rounds = max(1, math.ceil(math.log(limit / before) / math.log(rise)))
+    return [
+        Room(target=int(before * (limit / before) ** (number / rounds)), limit=limit)
+        for number in range(1, rounds)
+    ] + [Room(target=limit, limit=limit)]
+
+
+def _started(task: Task, way: Way, source: torch.Generator) -> Trunk:
+    standard = task.standard
+    (least,) = standard.limits((min(way.start, task.budgets[0]),))
+    widths = standard.uniform(least)
+    net = standard.fresh(widths, source)
+    found = standard.found().resized(widths)
+    return Trunk(standard=standard, net=net, found=found, optimizer=way.drive(net, found, task))
+
+
+def _stage(trunk: Trunk, way: Way, means: Means, limit: int, compute: int) -> None:
+    """Grow a trunk to a limit and train it with some compute, round by round, in place."""
+    task, ledger = means.task, means.run.ledger
+    end = ledger.spent + compute
+    each = rooms(trunk.macs, limit, way.rise)
+    for number, room in enumerate(each):
+        widths = way.choose(trunk, room)
+        if widths != trunk.found.widths:
+            trunk.net, trunk.optimizer = way.widen(trunk, widths, means)
+            trunk.found = trunk.found.resized(widths)
+        share = max(0, end - ledger.spent) // (len(each) - number)
+        number_of_steps = steps(share, trunk.macs, task.batch)
+        if isinstance(trunk.optimizer, SLBI) and number_of_steps:
+            mu = round_mu(task.settings.lr, number_of_steps)
+            for group in trunk.optimizer.param_groups:
+                group["mu"] = mu
+        train(
+            trunk.net,
+            trunk.optimizer,
+            means.stream,
+            number_of_steps,
+            macs=trunk.macs,
+            ledger=ledger,
+            schedule=constant(task.settings.lr),
+        )

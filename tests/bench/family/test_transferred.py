@@ -1,0 +1,52 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.family.networks import NAMES, Standard
+from bench.family.transferred import pair
+from slbi.growth.widen import widen
+from slbi.nets.graph.find import Found
+
+
+def trained_a_little(net: nn.Module, images: Tensor) -> None:
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        net(images).square().mean().backward()
+        optimizer.step()
+
+
+def paired(name: str) -> tuple[nn.Module, nn.Module, Found, Found, Tensor]:
+    standard = Standard(name, 1, 8, 10)
+    small = standard.uniform(standard.limits((0.1,))[0])
+    wide = standard.raised(small, standard.limits((0.4,))[0])
+    net = standard.fresh(small, torch.Generator().manual_seed(0)).double()
+    images = torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(1)).double()
+    trained_a_little(net, images)
+    before = standard.found().resized(small)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    source = torch.Generator().manual_seed(2)
+    wider, _ = widen(net, optimizer, wide, found=before, generator=source)
+    after = before.resized(wide)
+    pair(wider, after, before.widths, source)
+    return net, wider, before, after, images
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("training", [True, False])
+def test_pairs_leave_the_function_but_for_the_epsilon_of_norms(name: str, training: bool) -> None:
+    net, wider, _, _, images = paired(name)
+    with torch.no_grad():
+        said, after = net.train(training)(images), wider.train(training)(images)
+    assert (said - after).abs().max() < 1e-2 * said.abs().max()
+
+
+def test_what_new_filters_are_read_with_is_not_zero() -> None:
+    _, wider, before, after, _ = paired("small-vgg")
+    weight = wider.get_parameter("conv2.weight")
+    old, new = before.widths["conv1"], after.widths["conv1"]
+    half = (new - old) // 2
+    assert half >= 1
+    first, second = weight[:, old : old + half], weight[:, old + half : old + 2 * half]
+    assert torch.equal(first, -second)
+    assert first.abs().min() > 0

@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from bench.family.networks import Standard
+from bench.family.ours import FILL, VOTES, choose_full, choose_uniform, choose_votes, votes
+from bench.family.rivals_grown import choose_reference
+from bench.family.training import Settings, coupled, plain
+from bench.family.trunk import Choose, Room, Trunk, Way, rooms
+
+
+def trunk(standard: Standard) -> Trunk:
+    widths = standard.uniform(standard.limits((0.05,))[0])
+    net = standard.fresh(widths, torch.Generator().manual_seed(0))
+    found = standard.found().resized(widths)
+    optimizer = coupled(net, found, Settings())
+    for group in optimizer.param_groups:
+        group["mu"] = 0.1  # all filters enter at once
+    for _ in range(5):
+        optimizer.zero_grad()
+        images = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+        net(images).square().mean().backward()
+        optimizer.step()
+    return Trunk(standard=standard, net=net, found=found, optimizer=optimizer)
+
+
+def test_rounds_rise_by_one_factor_and_end_at_the_limit() -> None:
+    targets = [room.target for room in rooms(1000, 2000, 1.25)]
+    assert targets == [1189, 1414, 1681, 2000]
+    assert rooms(2000, 2000, 1.25) == [Room(target=2000, limit=2000)]
+
+
+@pytest.mark.parametrize("choose", [choose_full, choose_votes, choose_uniform, choose_reference])
+@pytest.mark.parametrize("name", ["small-vgg", "resnet20"])
+def test_a_choice_grows_within_its_room(choose: Choose, name: str) -> None:
+    standard = Standard(name, 1, 8, 10)
+    grown = trunk(standard)
+    room = Room(target=2 * grown.macs, limit=4 * grown.macs)
+    widths = choose(grown, room)
+    most = room.limit if choose is choose_reference else room.target
+    assert grown.macs < standard.cost(widths)[1] <= most
+    assert all(widths[group] >= grown.found.widths[group] for group in widths)
+
+
+def test_votes_are_for_groups_that_are_full_and_move() -> None:
+    grown = trunk(Standard("small-vgg", 1, 8, 10))
+    before = votes(grown)
+    assert min(before.values()) > 0
+    weight = grown.net.get_parameter("conv3.weight")
+    grown.optimizer.state[weight]["momentum_buffer"].zero_()
+    after = votes(grown)
+    assert after["conv3"] == 0
+    assert all(after[group] == before[group] for group in before if group != "conv3")
+
+
+def test_gammas_choice_needs_slbi() -> None:
+    grown = trunk(Standard("small-vgg", 1, 8, 10))
+    grown.optimizer = plain(grown.net, Settings())
+    with pytest.raises(TypeError, match="must be SLBI, got SGD"):
+        votes(grown)
+
+
+def test_a_way_out_of_range_is_refused() -> None:
+    with pytest.raises(ValueError, match="rise above 1"):
+        Way(choose=FILL.choose, widen=FILL.widen, drive=VOTES.drive, rise=1.0)
