@@ -138,7 +138,9 @@ class _Trial:
         """Make the network that the growth starts from, and train it a step."""
         self.found = self.whole.resized(start_widths(self.whole, ratio=1 / 8, minimum=2))
         net = narrow(self.standard, self.found.widths, found=self.whole)
-        self.net = networks.materialised(net, self.seed)
+        # Not `seed` itself: of images that begin like the weights, rounding makes more.
+        drawn = int(torch.randint(2**31, (1,), generator=self.generator))
+        self.net = networks.materialised(net, drawn)
         normed = any(isinstance(module, _BatchNorm) for module in net.modules())
         # A BatchNorm of one pixel cannot be trained on one image.
         self.images = torch.randn(1 + normed, *self.shape, generator=self.generator)
