@@ -312,5 +312,5 @@ def test_models_tell_their_kind_and_whose_classes_they_know(local: Service) -> N
 
 def test_a_job_without_a_model_is_no_error(local: Service) -> None:
     job_id = store_job(local.database, kind="visualise")
-    assert local.client.get(f"/v1/jobs/{job_id}/models").json() == {"items": []}
+    assert local.client.get(f"/v1/jobs/{job_id}/models").json()["items"] == []
     assert local.client.get(f"/v1/jobs/{job_id}/checkpoint").status_code == 404
