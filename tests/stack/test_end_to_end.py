@@ -1,21 +1,19 @@
 import os
 import signal
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 
-import onnxruntime
 import pytest
 import torch
 from safetensors.torch import load as load_tensors
 from sklearn.datasets import load_digits
 from sqlalchemy import select
 
-from service.contract import FINAL_STATES, JobState
+from service.contract import JobState
 from service.store.tables import PathStep
 from tests.stack.conftest import Stack
-from tests.yard import SHORT_RUN, alive, wait_for
+from tests.stack.steps import ended, expect_strangers_to_predict_the_same, export, submit
+from tests.yard import alive, wait_for
 from worker.training.checkpoint import load
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
@@ -24,39 +22,10 @@ LONGER = {"epochs": 40}
 """So much tuning that a run is not over before its worker is stopped."""
 
 
-def submit(stack: Stack, **changes: object) -> uuid.UUID:
-    answer = stack.client.post("/v1/jobs", json={**SHORT_RUN, **changes})
-    assert answer.status_code == 202, answer.text
-    return uuid.UUID(answer.json()["id"])
-
-
-def ended(stack: Stack, job_id: uuid.UUID) -> dict[str, object]:
-    def final() -> bool:
-        return stack.client.get(f"/v1/jobs/{job_id}").json()["state"] in FINAL_STATES
-
-    wait_for(final, 120)
-    job: dict[str, object] = stack.client.get(f"/v1/jobs/{job_id}").json()
-    return job
-
-
 def epochs(stack: Stack, job_id: uuid.UUID) -> int:
     with stack.database.reading() as session:
         found = session.scalars(select(PathStep.step).where(PathStep.job_id == job_id))
         return len(found.all())
-
-
-FOREIGN = """
-import sys, zipfile
-sys.modules.update(dict.fromkeys(("slbi", "worker", "torchvision", "safetensors")))
-sys.path.insert(0, "model.zip")
-
-import torch
-from load import load
-
-zipfile.ZipFile("model.zip").extractall("model")
-torch.save(load("model")(torch.load("images.pt")), "logits.pt")
-"""
-"""What a stranger runs, in a process in which nothing of this project can be imported."""
 
 
 def test_a_grown_network_is_exported_and_strangers_predict_the_same(
@@ -65,35 +34,9 @@ def test_a_grown_network_is_exported_and_strangers_predict_the_same(
     with stack.worker():
         grown = submit(stack)
         assert ended(stack, grown)["state"] == "succeeded"
-        url = f"/v1/jobs/{grown}/checkpoint"
-        missing = stack.client.get(url, params={"format": "torch"}).json()
-        assert missing["code"] == "not_exported"
-        spec = {**missing["request"]["body"], "export": {"formats": ["onnx", "torch"]}}
-        export = uuid.UUID(stack.client.post("/v1/jobs", json=spec).json()["id"])
-        job = ended(stack, export)
-    assert job["state"] == "succeeded", job
-
-    for form, name in (("safetensors", "net.safetensors"), ("onnx", "model.onnx")):
-        (tmp_path / name).write_bytes(stack.client.get(url, params={"format": form}).content)
-    archive = stack.client.get(url, params={"format": "torch"})
-    (tmp_path / "model.zip").write_bytes(archive.content)
-    net, about = load(tmp_path / "net.safetensors")
-    images = torch.tensor(load_digits().images[:5], dtype=torch.uint8)[:, None]
-    images = about.normalisation.apply(images)
-    torch.save(images, tmp_path / "images.pt")
-    environment = {key: os.environ[key] for key in os.environ if key != "PYTHONPATH"}
-    subprocess.run([sys.executable, "-c", FOREIGN], cwd=tmp_path, env=environment, check=True)
-    with torch.inference_mode():
-        logits = net(images)
-    largest = logits.abs().max()
-    assert (torch.load(tmp_path / "logits.pt") - logits).abs().max() <= 1e-6 * largest
-    session = onnxruntime.InferenceSession(
-        tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
-    )
-    (found,) = session.run(["logits"], {"images": images.numpy()})
-    assert (torch.from_numpy(found) - logits).abs().max() <= 1e-4 * largest
-
-    files = stack.client.get(f"/v1/jobs/{export}/artifacts").json()["items"]
+        exported = export(stack, grown)
+    expect_strangers_to_predict_the_same(stack, grown, tmp_path)
+    files = stack.client.get(f"/v1/jobs/{exported}/artifacts").json()["items"]
     assert [row["title"] for row in files] == ["model.onnx", "model.zip", "card.md"]
     card = stack.client.get(files[-1]["href"]).text
     assert "Licence of the data: CC BY 4.0" in card
