@@ -21,7 +21,7 @@ def test_a_setting_wins_over_the_data_sets_default_and_that_over_the_configs() -
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"grow": {}}, "a section of the config must be one of .*data, optim.*got grow"),
+        ({"grow": {}}, "a section of the config must be one of data, stem, optim.*got grow"),
         (
             {"growth": {"rounds": 2}},
             "a field of growth must be one of start.*got rounds",
