@@ -81,7 +81,7 @@ def materialised(net: nn.Module, seed: int) -> nn.Module:
             if filled.ndim > 1:
                 filled.normal_(generator=generator).div_(math.sqrt(filled[0].numel()))
             else:
-                low, high = (0.8, 1.2) if name == "weight" else (-0.1, 0.1)
+                low, high = (0.9, 1.1) if name == "weight" else (-0.1, 0.1)
                 filled.uniform_(low, high, generator=generator)
             setattr(module, name, nn.Parameter(filled))
     return net
