@@ -25,6 +25,9 @@ THRESHOLD = 0.8
 BEST = 3
 """Groups that votes widen in a round. Source: issue 6, "best three"."""
 
+LOOSE = 0.1
+"""Coupling at which twins tell when filters enter and hardly pull on them."""
+
 DOUBLED = 2.0
 """Factor by which a group is widened in a round at most."""
 
@@ -42,6 +45,11 @@ def by_votes(task: Task) -> Outcome:
 def by_votes_in_pairs(task: Task) -> Outcome:
     """Widen by votes, in pairs of filters that are read at once and cancel."""
     return grown(task, replace(VOTES, widen=in_pairs))
+
+
+def by_loose_votes(task: Task) -> Outcome:
+    """Widen by votes and in pairs, with twins that pull a tenth as strongly."""
+    return grown(task, replace(VOTES, widen=in_pairs, coupling=LOOSE))
 
 
 def by_uniform(task: Task) -> Outcome:
@@ -115,9 +123,9 @@ def at_random(trunk: Trunk, widths: Widths, means: Means) -> tuple[nn.Module, Op
     return widen(trunk.net, trunk.optimizer, widths, found=trunk.found, generator=means.generator)
 
 
-def by_slbi(net: nn.Module, found: Found, task: Task) -> Optimizer:
+def by_slbi(net: nn.Module, found: Found, task: Task, coupling: float) -> Optimizer:
     """Return SLBI."""
-    return coupled(net, found, task.settings)
+    return coupled(net, found, task.settings, coupling=coupling)
 
 
 def _way(choose: Choose) -> Way:

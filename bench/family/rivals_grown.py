@@ -92,6 +92,6 @@ def felt(trunk: Trunk, widths: Widths, means: Means) -> tuple[nn.Module, Optimiz
     )
 
 
-def by_sgd(net: nn.Module, _found: Found, task: Task) -> torch.optim.Optimizer:
+def by_sgd(net: nn.Module, _found: Found, task: Task, _coupling: float) -> torch.optim.Optimizer:
     """Return SGD."""
     return plain(net, task.settings)

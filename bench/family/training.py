@@ -65,10 +65,22 @@ def plain(net: nn.Module, settings: Settings) -> torch.optim.SGD:
     )
 
 
-def coupled(net: nn.Module, found: Found, settings: Settings) -> SLBI:
-    """Return SLBI for a network, else set as `plain`; weights that make filters have a twin."""
+def coupled(net: nn.Module, found: Found, settings: Settings, *, coupling: float = 1.0) -> SLBI:
+    """Return SLBI for a network, else set as `plain`; weights that make filters have a twin.
+
+    Args:
+        net: the network.
+        found: of `net`.
+        settings: of everybody.
+        coupling: above 0. Factor of the thresholds; under a mu divided by it filters enter as
+            before, and their twins pull on them that much less.
+    """
+    groups = twinned(net, found)
+    for group in groups:
+        if "threshold" in group:
+            group["threshold"] *= coupling
     return SLBI(
-        twinned(net, found),
+        groups,
         lr=settings.lr,
         momentum=settings.momentum,
         weight_decay=settings.decay,

@@ -64,8 +64,8 @@ Choose = Callable[[Trunk, Room], Widths]
 Widen = Callable[[Trunk, Widths, Means], tuple[nn.Module, Optimizer]]
 """Returns the wider network and its optimizer; the trunk is left as it is."""
 
-Drive = Callable[[nn.Module, Found, Task], Optimizer]
-"""Returns what drives a new trunk."""
+Drive = Callable[[nn.Module, Found, Task, float], Optimizer]
+"""Returns what drives a new trunk; the last argument is the way's coupling."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +81,9 @@ class Way:
     """Factor by which a round raises the multiply-accumulates at most, above 1."""
     trunk_share: float = 0.5
     """Part of a stage's compute that the trunk learns with, in (0, 1); the fork has the rest."""
+    coupling: float = 1.0
+    """How strongly twins pull on a trunk under SLBI, relative to `round_mu`, above 0; when filters
+    enter the support does not depend on it."""
 
     def __post_init__(self) -> None:
         if not (0 < self.start <= 1 and self.rise > 1 and 0 < self.trunk_share < 1):
@@ -88,6 +91,8 @@ class Way:
                 "start must be in (0, 1], rise above 1 and trunk_share in (0, 1), "
                 f"got {self.start}, {self.rise} and {self.trunk_share}"
             )
+        if not self.coupling > 0:
+            raise ValueError(f"coupling must be > 0, got {self.coupling}")
 
 
 def grown(task: Task, way: Way) -> Outcome:
@@ -134,7 +139,9 @@ def _started(task: Task, way: Way, source: torch.Generator) -> Trunk:
     widths = standard.uniform(least)
     net = standard.fresh(widths, source)
     found = standard.found().resized(widths)
-    return Trunk(standard=standard, net=net, found=found, optimizer=way.drive(net, found, task))
+    return Trunk(
+        standard=standard, net=net, found=found, optimizer=way.drive(net, found, task, way.coupling)
+    )
 
 
 def _stage(trunk: Trunk, way: Way, means: Means, limit: int, compute: int) -> None:
@@ -150,7 +157,7 @@ def _stage(trunk: Trunk, way: Way, means: Means, limit: int, compute: int) -> No
         share = max(0, end - ledger.spent) // (len(each) - number)
         number_of_steps = steps(share, trunk.macs, task.batch)
         if isinstance(trunk.optimizer, SLBI) and number_of_steps:
-            mu = round_mu(task.settings.lr, number_of_steps)
+            mu = round_mu(task.settings.lr, number_of_steps) / way.coupling
             for group in trunk.optimizer.param_groups:
                 group["mu"] = mu
         train(

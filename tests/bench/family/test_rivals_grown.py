@@ -15,7 +15,7 @@ def begun() -> tuple[Trunk, Means]:
     widths = standard.uniform(task.limits[1])
     net = standard.fresh(widths, torch.Generator().manual_seed(0))
     found = standard.found().resized(widths)
-    optimizer = by_sgd(net, found, task)
+    optimizer = by_sgd(net, found, task, 1.0)
     net(torch.ones(4, 1, 8, 8)).square().mean().backward()
     optimizer.step()
     means = Means(

@@ -6,6 +6,7 @@ from bench.family.ours import FILL, VOTES, choose_full, choose_uniform, choose_v
 from bench.family.rivals_grown import choose_reference
 from bench.family.training import Settings, coupled, plain
 from bench.family.trunk import Choose, Room, Trunk, Way, rooms
+from slbi.growth.rule import fills
 
 
 def trunk(standard: Standard) -> Trunk:
@@ -62,3 +63,23 @@ def test_gammas_choice_needs_slbi() -> None:
 def test_a_way_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="rise above 1"):
         Way(choose=FILL.choose, widen=FILL.widen, drive=VOTES.drive, rise=1.0)
+
+
+def test_a_loose_coupling_lets_filters_enter_as_before_and_pulls_less() -> None:
+    standard = Standard("small-vgg", 1, 8, 10)
+    filled, moved = [], []
+    for coupling in (1.0, 0.1):
+        net = standard.fresh(standard.widths, torch.Generator().manual_seed(0)).double()
+        found = standard.found()
+        optimizer = coupled(net, found, Settings(decay=0.0), coupling=coupling)
+        for group in optimizer.param_groups:
+            group["mu"] = 2.0 / coupling
+        before = net.get_parameter("conv3.weight").detach().clone()
+        for _ in range(26):
+            for parameter in net.parameters():
+                parameter.grad = torch.zeros_like(parameter)
+            optimizer.step()
+        filled.append(fills(optimizer, net, found=found)["conv3"])
+        moved.append(float((net.get_parameter("conv3.weight").detach() - before).norm()))
+    assert 0 < filled[0] <= filled[1]
+    assert moved[1] < 0.3 * moved[0]
