@@ -156,8 +156,8 @@ class _Trial:
         torch.manual_seed(self.seed)  # of dropout
         _step(self.net, self.optimizer, self.images)
         if normed:
-            # Statistics of one step, of blocks that were dropped at random, or of other images alone
-            # let signals explode, and rounding with them.
+            # Statistics of one step, of blocks dropped at random, or of other images alone let
+            # signals explode, and rounding with them.
             others = torch.randn(8, *self.shape, generator=self.generator).to(self.images)
             recalibrate(self.net.eval(), [torch.cat([self.images, others])])
         self.before = _logits(self.net, self.images)
