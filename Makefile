@@ -33,7 +33,7 @@ serve: $(STAMP) ## Start the service with one worker, in .slbi
 test: $(STAMP) ## Run every test (those of PostgreSQL and Redis where both answer)
 	$(SINGLE) $(BIN)/python -m pytest -n 2 --dist worksteal
 
-exhaustive: $(STAMP) ## Run the tests of every network there is, which `make test` leaves out (an hour)
+exhaustive: $(STAMP) ## Run the tests of every network there is, which `make test` leaves out (ten minutes)
 	$(SINGLE) $(BIN)/python -m pytest -n 2 --dist worksteal -m exhaustive
 
 check: style types imports house test ## Run everything a change must pass
