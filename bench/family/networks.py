@@ -7,6 +7,7 @@ from functools import lru_cache
 import torch
 from torch import nn
 
+from slbi.growth.choice import alike, raised
 from slbi.nets import backbones
 from slbi.nets.backbone import Backbone
 from slbi.nets.graph.find import Found, find
@@ -81,34 +82,11 @@ class Standard:
         Raises:
             ValueError: one filter a group costs more.
         """
-        narrowest = Widths(dict.fromkeys(self.widths, 1))
-        if self.cost(narrowest)[1] > limit:
-            raise ValueError(
-                f"limit must be >= {self.cost(narrowest)[1]} for {self.name}, got {limit}"
-            )
-        return self.raised(narrowest, limit)
+        return alike(self.widths, cost=self.cost, fits={"max_macs": limit})
 
     def raised(self, widths: Widths, limit: int) -> Widths:
-        """Return widths to which filters were added one by one, as alike as the limit allows.
-
-        Each goes to the group that has the smallest share of its standard filters. When it does not
-        fit there, each other group takes one more where it does, so that little is left over.
-        """
-        after = widths
-        while True:
-            group = self._least(after)
-            more = after.replaced({group: after[group] + 1})
-            if self.cost(more)[1] > limit:
-                break
-            after = more
-        for group in sorted(after, key=lambda group: after[group] / self.widths[group]):
-            more = after.replaced({group: after[group] + 1})
-            if self.cost(more)[1] <= limit:
-                after = more
-        return after
-
-    def _least(self, widths: Widths) -> str:
-        return min(widths, key=lambda group: widths[group] / self.widths[group])
+        """Return `uniform` of widths none smaller than some."""
+        return raised(widths, self.widths, cost=self.cost, fits={"max_macs": limit})
 
 
 def small_vgg(widths: Widths, *, channels: int, classes: int) -> nn.Sequential:

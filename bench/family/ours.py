@@ -1,10 +1,8 @@
 """Ours: a trunk under SLBI whose groups are widened by what Gamma says, and variants of it."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -12,7 +10,7 @@ from bench.family.task import Outcome, Task
 from bench.family.training import coupled
 from bench.family.transferred import in_pairs
 from bench.family.trunk import Choose, Means, Room, Trunk, Way, grown
-from slbi.growth.plan import plan
+from slbi.growth.choice import BEST, fitted, gains
 from slbi.growth.rule import due, fills
 from slbi.growth.widen import widen
 from slbi.nets.graph.find import Found
@@ -22,14 +20,8 @@ from slbi.optim.optimizer import SLBI
 THRESHOLD = 0.8
 """Fill at which a group is full. Source: docs/method.md, "Growth"."""
 
-BEST = 3
-"""Groups that votes widen in a round. Source: issue 6, "best three"."""
-
 LOOSE = 0.1
 """Coupling at which twins tell when filters enter and hardly pull on them."""
-
-DOUBLED = 2.0
-"""Factor by which a group is widened in a round at most."""
 
 
 def by_fill(task: Task) -> Outcome:
@@ -72,50 +64,20 @@ def choose_full(trunk: Trunk, room: Room) -> Widths:
     filled = fills(_twins(trunk), trunk.net, found=trunk.found)
     order = sorted(filled, key=lambda group: -filled[group])
     full = [group for group in order if group in due(filled, THRESHOLD)]
-    return given(trunk, room, full or order)
+    return _fitted(trunk, room, full or order)
 
 
 def choose_votes(trunk: Trunk, room: Room) -> Widths:
     """Return wider groups of the three best votes."""
-    voted = votes(trunk)
-    order = sorted(voted, key=lambda group: -voted[group])
-    return given(trunk, room, order[:BEST])
+    standard, twins = trunk.standard, _twins(trunk)
+    promised = gains(twins, trunk.net, cost=standard.cost, found=trunk.found)
+    order = sorted(promised, key=lambda group: -promised[group])
+    return _fitted(trunk, room, order[:BEST])
 
 
 def choose_uniform(trunk: Trunk, room: Room) -> Widths:
     """Return widths as alike, relative to the standard ones, as the room allows."""
     return trunk.standard.raised(trunk.found.widths, room.target)
-
-
-def votes(trunk: Trunk) -> Mapping[str, float]:
-    """Return what each group says for one more filter.
-
-    It is fill x norm of its momentum per sqrt(filters), over sqrt(multiply-accumulates of one more
-    filter). Source: issue 6, the first trials.
-    """
-    filled = fills(_twins(trunk), trunk.net, found=trunk.found)
-    widths = trunk.found.widths
-    found = {}
-    for group, fill in filled.items():
-        more = trunk.standard.cost(widths.replaced({group: widths[group] + 1}))[1] - trunk.macs
-        pull = _momentum(trunk, group) / math.sqrt(widths[group])
-        found[group] = fill * pull / math.sqrt(more)
-    return found
-
-
-def given(trunk: Trunk, room: Room, first: Sequence[str]) -> Widths:
-    """Return widths with the room given to some groups, and what they leave to all."""
-    widths = trunk.found.widths
-    for chosen in (first, tuple(widths)):
-        widths = plan(
-            widths,
-            chosen,
-            ratio=DOUBLED,
-            minimum=1,
-            cost=trunk.standard.cost,
-            max_macs=room.target,
-        ).widths
-    return widths
 
 
 def at_random(trunk: Trunk, widths: Widths, means: Means) -> tuple[nn.Module, Optimizer]:
@@ -137,17 +99,12 @@ VOTES = _way(choose_votes)
 UNIFORM = _way(choose_uniform)
 
 
+def _fitted(trunk: Trunk, room: Room, first: Sequence[str]) -> Widths:
+    widths = trunk.found.widths
+    return fitted(widths, first, cost=trunk.standard.cost, max_macs=room.target).widths
+
+
 def _twins(trunk: Trunk) -> SLBI:
     if not isinstance(trunk.optimizer, SLBI):
         raise TypeError(f"the trunk's optimizer must be SLBI, got {type(trunk.optimizer).__name__}")
     return trunk.optimizer
-
-
-def _momentum(trunk: Trunk, group: str) -> float:
-    """Return the norm of the velocities of everything that makes a group's filters."""
-    norms = [torch.zeros(1)]
-    for tie in trunk.found.coupling.group(group).made():
-        state = trunk.optimizer.state.get(trunk.net.get_parameter(tie.tensor), {})
-        if "momentum_buffer" in state:
-            norms.append(state["momentum_buffer"].norm().view(1))
-    return float(torch.cat(norms).norm())

@@ -1,6 +1,5 @@
 """How everybody learns: one optimizer, one step, two schedules."""
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -86,17 +85,6 @@ def coupled(net: nn.Module, found: Found, settings: Settings, *, coupling: float
         weight_decay=settings.decay,
         nesterov=True,
     )
-
-
-def forked(net: nn.Module, optimizer: Optimizer, settings: Settings) -> tuple[nn.Module, Optimizer]:
-    """Return a copy of a network and SGD for it that goes on with the velocities."""
-    fork = copy.deepcopy(net)
-    onward = plain(fork, settings)
-    for before, after in zip(net.parameters(), fork.parameters(), strict=True):
-        velocity = optimizer.state.get(before, {}).get("momentum_buffer")
-        if velocity is not None:
-            onward.state[after]["momentum_buffer"] = velocity.clone()
-    return fork, onward
 
 
 def train(

@@ -1,22 +1,24 @@
 """A trunk that only grows, at a constant learning rate, and a fork of it for every budget.
 
-Each budget has a stage with an equal part of the compute. In a stage the trunk is widened round by
+Each budget has a stage with a part of the compute. In a stage the trunk is widened round by
 round until it has the budget's multiply-accumulates; the rest of the stage pays for a fork, which
 is annealed to zero and is the member. What is widened, how, and what drives it, are a `Way`.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from bench.family.ledger import steps
+from bench.family.ledger import learned, steps
 from bench.family.networks import Standard
 from bench.family.task import BUDGETS, Outcome, Run, Task
-from bench.family.training import Stream, constant, cosine, forked, train
+from bench.family.training import Stream, constant, cosine, plain, train
+from slbi.growth.fork import fork
+from slbi.growth.stages import LEAST_STEPS, Target, rooms, share
 from slbi.growth.twins import round_mu
 from slbi.nets.graph.find import Found
 from slbi.nets.widths import Widths
@@ -81,6 +83,8 @@ class Way:
     """Factor by which a round raises the multiply-accumulates at most, above 1."""
     trunk_share: float = 0.5
     """Part of a stage's compute that the trunk learns with, in (0, 1); the fork has the rest."""
+    tilt: float = 0.0
+    """How much more of the compute small budgets get, see `share`."""
     coupling: float = 1.0
     """How strongly twins pull on a trunk under SLBI, relative to `round_mu`, above 0; when filters
     enter the support does not depend on it."""
@@ -103,12 +107,13 @@ def grown(task: Task, way: Way) -> Outcome:
     means = Means(task=task, stream=stream, run=run, generator=source)
     outcome = Outcome()
     for index, (budget, limit) in enumerate(zip(task.budgets, task.limits, strict=True)):
-        stage = run.ledger.left // (len(task.budgets) - index)
+        ahead = [Target(max_macs=macs) for macs in task.limits[index:]]
+        stage = share(run.ledger.left, ahead, way.tilt)
         end = run.ledger.spent + stage
         _stage(trunk, way, means, limit, int(stage * way.trunk_share))
-        fork, onward = forked(trunk.net, trunk.optimizer, task.settings)
+        forked, onward = fork(trunk.net, trunk.optimizer, partial(plain, settings=task.settings))
         train(
-            fork,
+            forked,
             onward,
             stream,
             steps(end - run.ledger.spent, trunk.macs, task.batch),
@@ -116,21 +121,9 @@ def grown(task: Task, way: Way) -> Outcome:
             ledger=run.ledger,
             schedule=cosine(task.settings.lr),
         )
-        outcome.members.append(run.made(budget, limit, fork, task.standard.shape))
+        outcome.members.append(run.made(budget, limit, forked, task.standard.shape))
     outcome.runs.append(run.ledger.spent)
     return outcome
-
-
-def rooms(before: int, limit: int, rise: float) -> list[Room]:
-    """Return the room of every round from some multiply-accumulates up to a limit, one at least.
-
-    Each raises them by the same factor, `rise` at most.
-    """
-    rounds = max(1, math.ceil(math.log(limit / before) / math.log(rise)))
-    return [
-        Room(target=int(before * (limit / before) ** (number / rounds)), limit=limit)
-        for number in range(1, rounds)
-    ] + [Room(target=limit, limit=limit)]
 
 
 def _started(task: Task, way: Way, source: torch.Generator) -> Trunk:
@@ -148,14 +141,19 @@ def _stage(trunk: Trunk, way: Way, means: Means, limit: int, compute: int) -> No
     """Grow a trunk to a limit and train it with some compute, round by round, in place."""
     task, ledger = means.task, means.run.ledger
     end = ledger.spent + compute
-    each = rooms(trunk.macs, limit, way.rise)
+    macs = trunk.macs
+    most = max(1, compute // (learned(limit, task.batch) * LEAST_STEPS))
+    each = [
+        Room(target=room["max_macs"], limit=limit)
+        for room in rooms((0, macs), Target(max_macs=limit), rise=way.rise, most=most)
+    ]
     for number, room in enumerate(each):
         widths = way.choose(trunk, room)
         if widths != trunk.found.widths:
             trunk.net, trunk.optimizer = way.widen(trunk, widths, means)
             trunk.found = trunk.found.resized(widths)
-        share = max(0, end - ledger.spent) // (len(each) - number)
-        number_of_steps = steps(share, trunk.macs, task.batch)
+        part = max(0, end - ledger.spent) // (len(each) - number)
+        number_of_steps = steps(part, trunk.macs, task.batch)
         if isinstance(trunk.optimizer, SLBI) and number_of_steps:
             mu = round_mu(task.settings.lr, number_of_steps) / way.coupling
             for group in trunk.optimizer.param_groups:

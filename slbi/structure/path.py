@@ -13,6 +13,7 @@ from torch import Tensor
 
 Phase = Literal[
     "grow",
+    "fork",
     "tune",
     "prune",
     "train",
@@ -24,10 +25,10 @@ Phase = Literal[
     "visualise",
     "export",
 ]
-"""What a step of the path belonged to: a round of growth, tuning, or tuning of a pruned network;
-training with twins at fixed widths, and what was trained behind it: the selected weights, the
-initial ones under the mask; a ticket and its rivals; pictures and exports, which are
-no step of any path."""
+"""What a step of the path belonged to: a round of growth, the annealing of a fork of what grows,
+tuning, or tuning of a pruned network; training with twins at fixed widths, and what was trained
+behind it: the selected weights, the initial ones under the mask; a ticket and its rivals; pictures
+and exports, which are no step of any path."""
 
 Structure = Literal["filter", "element"]
 """What enters the support as one: a whole filter, or a single weight."""

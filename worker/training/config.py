@@ -8,7 +8,8 @@ from worker.training.groups import Stages, check_by_group, check_table
 from worker.training.ranges import one_of, whole, within
 
 STEMS = ("auto", "standard", "small")
-SEEDS = ("random", "orthogonal", "gradmax")
+SEEDS = ("auto", "random", "orthogonal", "gradmax", "pairs")
+WHERES = ("auto", "full", "gain", "alike")
 SCHEDULES = ("cosine", "step", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
@@ -17,6 +18,41 @@ GROWTH_BY_STAGE = (
     "start", "threshold", "ratio", "minimum", "min_width", "max_width", "together",
 )  # fmt: skip
 """What a stage of `growth.stages` may set."""
+
+
+FIRST = 8
+"""Filters that a group starts with where nothing tells how many."""
+
+LOOSE = 0.1
+"""Pull at which twins tell when filters enter and hardly hold weights back. Source:
+docs/decisions/0045."""
+
+TARGETS = ("share", "max_macs", "max_params", "max_latency_ms")
+"""What a target of `growth.targets` may tell."""
+
+
+def check_target(place: str, target: Mapping[str, float]) -> None:
+    """Refuse a target that no network could be held against.
+
+    Raises:
+        ValueError: it names something else, no cost that is counted, or a value out of its range.
+    """
+    unknown = [name for name in target if name not in TARGETS]
+    if unknown:
+        raise ValueError(f"{place} must name {', '.join(TARGETS)}, got {', '.join(unknown)}")
+    told = {name: value for name, value in target.items() if value is not None}
+    if not told.keys() & {"share", "max_macs", "max_params"}:
+        raise ValueError(f"{place} must name share, max_macs or max_params, got {dict(target)!r}")
+    if {"share", "max_macs"} <= told.keys():
+        raise ValueError(f"{place} must name one of share and max_macs, got both")
+    for name, value in told.items():
+        match name:
+            case "share":
+                within(f"{place}.share", value, 0, 1, above=True)
+            case "max_latency_ms":
+                within(f"{place}.max_latency_ms", value, 0, 1e6, above=True)
+            case _:
+                whole(f"{place}.{name}", value, 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,8 +116,29 @@ class OptimConfig:
 class GrowthConfig:
     """When, where and how far the network grows."""
 
-    start: int | Mapping[str, int] = 8
-    """Filters a group starts with, one number for all or one per group, 1 to 4096."""
+    start: int | Mapping[str, int] | Literal["auto"] = "auto"
+    """Filters a group starts with, one number for all or one per group, 1 to 4096. auto is 8, or,
+    with targets, as many as the first one allows, all groups alike."""
+    targets: Sequence[Mapping[str, float]] = ()
+    """Costs to grow to, rising. Each is told by some of max_macs, max_params and max_latency_ms, or
+    by share, of the multiply-accumulates of the backbone's standard widths, (0, 1]. With targets
+    there is a tuned network for each of them and growth ends when all are served; rounds, their
+    length and the caps on a network's cost follow from them and from `max_training_macs`."""
+    tilt: float = 0.4
+    """With targets: how much more of the compute small ones get than large ones, [0, 1]: a target's
+    part is as its cost to the power -tilt."""
+    trunk_share: float = 0.5
+    """With targets: part of a target's compute that growth learns with, (0, 1); the rest anneals
+    the target's network."""
+    rise: float = 1.25
+    """With targets: factor by which a round raises the cost at most, (1, 10]."""
+    where: str = "auto"
+    """Which groups are widened: full, those whose fill has reached their threshold; gain, of these
+    the three that promise most for what a filter costs; alike, with targets, all groups. auto is
+    alike with targets, else full."""
+    pull: float | Literal["auto"] = "auto"
+    """How strongly twins pull at the weights, relative to what mu = "auto" solves for, (0, 1]; when
+    filters enter hardly depends on it. auto is 0.1 with targets, else 1."""
     threshold: float | Mapping[str, float] = 0.8
     """Fill at which a group is widened, (0, 1], one number for all or one per group."""
     round_epochs: int = 10
@@ -104,8 +161,9 @@ class GrowthConfig:
     """Name or pattern of groups -> what they share of `GROWTH_BY_STAGE`. What names a single group
     comes first, in a table or here, then its pattern, then what holds for all. Those of a stage
     that are `together` have one fill and grow to one common width."""
-    seed: str = "random"
-    """What new filters start as: random, orthogonal or gradmax."""
+    seed: str = "auto"
+    """What new filters start as: random, orthogonal, gradmax, or pairs that are read with opposite
+    signs. auto is pairs with targets, else random."""
     mode: Literal["carry", "restart"] = "carry"
     """carry keeps the function and the optimizer's state; restart is the reference's way."""
     max_width: int | None = None
@@ -123,10 +181,13 @@ class GrowthConfig:
     """After so many seconds no further round begins, above 0; None: no limit."""
     max_training_macs: int | None = None
     """Multiply-accumulates of all training (3 x forward), 1 or more: no epoch of growth begins, and
-    no network is widened, that would leave too few for the tuning; None: no limit."""
+    no network is widened, that would leave too few for the tuning; None: no limit. With targets it
+    is what is spent on them; None: as much as `tune.epochs` epochs of the network
+    of the last one."""
 
     def __post_init__(self) -> None:
-        check_table("start", self.start, 1, 4096)
+        if self.start != "auto":
+            check_table("start", self.start, 1, 4096)
         check_by_group(self, GROWTH_BY_STAGE)
         levels = self.threshold if isinstance(self.threshold, Mapping) else {"": self.threshold}
         for group, level in levels.items():
@@ -138,7 +199,42 @@ class GrowthConfig:
         whole("multiple", self.multiple, 1, 256)
         one_of("seed", self.seed, SEEDS)
         one_of("mode", self.mode, ("carry", "restart"))
+        one_of("where", self.where, WHERES)
+        if self.pull != "auto":
+            within("pull", self.pull, 0, 1, above=True)
+        self._check_targets()
         self._check_caps()
+
+    @property
+    def settled_where(self) -> str:
+        """Return which groups are widened, "auto" resolved."""
+        return ("alike" if self.targets else "full") if self.where == "auto" else self.where
+
+    @property
+    def settled_seed(self) -> str:
+        """Return what new filters start as, "auto" resolved."""
+        return ("pairs" if self.targets else "random") if self.seed == "auto" else self.seed
+
+    @property
+    def settled_pull(self) -> float:
+        """Return how strongly twins pull, "auto" resolved."""
+        return (LOOSE if self.targets else 1.0) if self.pull == "auto" else self.pull
+
+    def _check_targets(self) -> None:
+        within("trunk_share", self.trunk_share, 0.01, 0.99)
+        within("tilt", self.tilt, 0, 1)
+        within("rise", self.rise, 1, 10, above=True)
+        if isinstance(self.targets, str | Mapping):
+            raise ValueError(f"targets must be a list, got {self.targets!r}")  # noqa: TRY004 - a setting is wrong, not the call
+        for index, target in enumerate(self.targets):
+            check_target(f"targets.{index}", target)
+        if not self.targets and self.where == "alike":
+            raise ValueError("where must be full or gain without targets, got alike")
+        if self.targets and self.mode == "restart":
+            raise ValueError("mode must be carry with targets, got restart")
+        for name in ("max_params", "max_macs", "max_latency_ms", "max_epochs"):
+            if self.targets and getattr(self, name) is not None:
+                raise ValueError(f"{name} must be left to the targets, got {getattr(self, name)!r}")
 
     def _check_caps(self) -> None:
         if self.max_width is not None:

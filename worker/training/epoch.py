@@ -87,30 +87,32 @@ def train_epoch(
     between: Callable[[], None] = lambda: None,
     after: Callable[[], None] = lambda: None,
     first: int = 0,
+    begun_at: int = 0,
     team: Team = ALONE,
 ) -> Outcome:
-    """Train a network for one epoch, or what is left of it, in place.
+    """Train a network for one stretch of an epoch, or what is left of it, in place.
 
     Args:
         net: on the device of `compute`.
         optimizer: holds the parameters of `net`.
-        batches: what is left of an epoch of them is drawn.
-        rates: learning rate of each step of the epoch.
+        batches: what is left of an epoch of them is drawn, as far as the stretch goes.
+        rates: learning rate of each step of the stretch.
         compute: device and precision.
         tally: what the steps before gave; this one's are added.
         between: called before every step, when everything is as the step before left it.
         after: called after every step of the optimizer, to put right what must not move.
-        first: number of the epoch's first step, for messages.
+        first: number of the stretch's first step, for messages.
+        begun_at: batches of the epoch that had been drawn when the stretch began.
         team: the processes that train together; `batches` are this one's share.
 
     Returns:
-        Means over the epoch, of the network as it was at each step.
+        Means over the stretch, of the network as it was at each step.
 
     Raises:
         DivergedError: the loss became infinite or NaN.
     """
     net.train()
-    begun = batches.position
+    begun = batches.position - begun_at
     drawn = iter(batches)
     with convolutions(net, compute), team.training(net):
         for index, rate in enumerate(rates[begun:], begun):

@@ -45,7 +45,7 @@ def test_a_raise_takes_no_filter_away() -> None:
 
 
 def test_a_limit_below_one_filter_a_group_is_refused() -> None:
-    with pytest.raises(ValueError, match="limit must be >="):
+    with pytest.raises(ValueError, match="must allow the narrowest network"):
         Standard("small-vgg", 1, 28, 10).uniform(10)
 
 

@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from bench.family.networks import Standard
-from bench.family.ours import FILL, VOTES, choose_full, choose_uniform, choose_votes, votes
+from bench.family.ours import FILL, VOTES, choose_full, choose_uniform, choose_votes
 from bench.family.rivals_grown import choose_reference
 from bench.family.training import Settings, coupled, plain
-from bench.family.trunk import Choose, Room, Trunk, Way, rooms
+from bench.family.trunk import Choose, Room, Trunk, Way
 from slbi.growth.rule import fills
 
 
@@ -24,12 +24,6 @@ def trunk(standard: Standard) -> Trunk:
     return Trunk(standard=standard, net=net, found=found, optimizer=optimizer)
 
 
-def test_rounds_rise_by_one_factor_and_end_at_the_limit() -> None:
-    targets = [room.target for room in rooms(1000, 2000, 1.25)]
-    assert targets == [1189, 1414, 1681, 2000]
-    assert rooms(2000, 2000, 1.25) == [Room(target=2000, limit=2000)]
-
-
 @pytest.mark.parametrize("choose", [choose_full, choose_votes, choose_uniform, choose_reference])
 @pytest.mark.parametrize("name", ["small-vgg", "resnet20"])
 def test_a_choice_grows_within_its_room(choose: Choose, name: str) -> None:
@@ -42,22 +36,11 @@ def test_a_choice_grows_within_its_room(choose: Choose, name: str) -> None:
     assert all(widths[group] >= grown.found.widths[group] for group in widths)
 
 
-def test_votes_are_for_groups_that_are_full_and_move() -> None:
-    grown = trunk(Standard("small-vgg", 1, 8, 10))
-    before = votes(grown)
-    assert min(before.values()) > 0
-    weight = grown.net.get_parameter("conv3.weight")
-    grown.optimizer.state[weight]["momentum_buffer"].zero_()
-    after = votes(grown)
-    assert after["conv3"] == 0
-    assert all(after[group] == before[group] for group in before if group != "conv3")
-
-
 def test_gammas_choice_needs_slbi() -> None:
     grown = trunk(Standard("small-vgg", 1, 8, 10))
     grown.optimizer = plain(grown.net, Settings())
     with pytest.raises(TypeError, match="must be SLBI, got SGD"):
-        votes(grown)
+        choose_votes(grown, Room(target=2 * grown.macs, limit=2 * grown.macs))
 
 
 def test_a_way_out_of_range_is_refused() -> None:

@@ -2,10 +2,13 @@
 
 from collections.abc import Collection, Iterable
 
+from slbi.growth.choice import alike
+from slbi.growth.stages import Target, check_rising
 from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
 from slbi.structure.path import LayerRecord
-from worker.training.config import GrowthConfig
+from worker.training import backbones
+from worker.training.config import FIRST, GrowthConfig
 from worker.training.groups import ByGroup, by_group, members, teams
 from worker.training.recipes.budget import Budget
 
@@ -13,14 +16,64 @@ DEFAULT_THRESHOLD = 0.8
 """Fill of groups that a table of thresholds leaves out. Source: docs/method.md, "Growth"."""
 
 
+def first_widths(config: GrowthConfig, net: Backbone) -> Widths:
+    """Return the widths that a run starts from: of the first target, all alike, if nothing else.
+
+    Args:
+        config: of the run.
+        net: of the same spec at its standard widths; it needs no data.
+
+    Raises:
+        ValueError: as `start_widths`, or the first target is below the narrowest network.
+    """
+    if config.start != "auto" or not config.targets:
+        return start_widths(config, net.widths)
+    start = by_group("start", None, config, tuple(net.widths), default=1)
+    least = least_widths(config, net.widths)
+    target = targets(config, net)[0]
+    narrowest = {group: max(start[group] or 1, least[group]) for group in net.widths}
+    standard = Widths({group: max(narrowest[group], net.widths[group]) for group in net.widths})
+    try:
+        return alike(standard, cost=net.cost, fits=target.limits, least=narrowest)
+    except ValueError as error:
+        raise ValueError(f"targets.0: {error}") from error
+
+
+def targets(config: GrowthConfig, net: Backbone) -> tuple[Target, ...]:
+    """Return the targets of a run; none where it has none.
+
+    Args:
+        config: of the run.
+        net: of the same spec, whatever its widths.
+
+    Raises:
+        ValueError: they do not rise.
+    """
+    whole = net.cost(backbones.standard_widths(net.name, net.size, net.stem))[1]
+    found = []
+    for told in config.targets:
+        macs = int(told["share"] * whole) if told.get("share") else told.get("max_macs")
+        params = told.get("max_params")
+        found.append(
+            Target(
+                max_macs=None if macs is None else int(macs),
+                max_params=None if params is None else int(params),
+                max_latency_ms=told.get("max_latency_ms"),
+            )
+        )
+    check_rising(found)
+    return tuple(found)
+
+
 def start_widths(config: GrowthConfig, groups: Iterable[str]) -> Widths:
-    """Return the widths that a run starts from, never below the least ones.
+    """Return the widths that a run without targets starts from, never below the least ones.
 
     Raises:
         ValueError: a table names a group that does not exist, or leaves one without a start width.
     """
     known = tuple(groups)
-    start = by_group("start", config.start, config, known)
+    asked = FIRST if config.start == "auto" else config.start
+    start = by_group("start", asked, config, known)
     missing = [group for group, width in start.items() if width is None]
     if missing:
         raise ValueError(f"start must name every group, {', '.join(missing)} missing")
@@ -76,12 +129,16 @@ def closed(config: GrowthConfig, net: Backbone) -> dict[str, str]:
 def check_start(config: GrowthConfig, net: Backbone, budget: Budget) -> None:
     """Refuse a table that does not suit the first network, or caps that it is beyond already.
 
+    Targets, which then are the caps, are checked elsewhere.
+
     Raises:
         ValueError: a table names a group that does not exist, or the network's parameters, its
             MACs, or one epoch of it with the tuning are too many.
     """
     thresholds(config, net.widths)
     closed(config, net)
+    if config.targets:
+        return
     params, macs = net.cost()
     sizes = (("max_params", config.max_params, params), ("max_macs", config.max_macs, macs))
     for name, cap, needed in sizes:

@@ -136,13 +136,13 @@ class Family:
             dataset=run.data.name if run.transferred else None,
         )
 
-    def settled(self, run: Run) -> Backbone:
-        """Return a copy of the run's network with its norms measured anew.
+    def settled(self, run: Run, images: int | None = None) -> Backbone:
+        """Return a copy of the run's network with its norms measured anew, on `images` at most.
 
         In the middle of training the running statistics lag behind the weights, by so much in a
         short epoch that they hide how good the network is. The passes count as training.
         """
-        return self.cut(run, everywhere(run.net)).net
+        return self.cut(run, everywhere(run.net), images).net
 
     def sliced(self, run: Run, support: Support, *, bias: bool = True) -> Cut:
         """Return the run's network without its unselected filters; a group keeps one at least.
@@ -163,19 +163,25 @@ class Family:
         }
         return Cut(net=cut.net, kept=kept)
 
-    def cut(self, run: Run, support: Support) -> Cut:
-        """Return what `sliced` does, its norms measured anew. The passes count as training."""
+    def cut(self, run: Run, support: Support, images: int | None = None) -> Cut:
+        """Return what `sliced` does, its norms measured anew. The passes count as training.
+
+        Args:
+            run: as it stands.
+            support: group -> (O,) bool, what stays.
+            images: on which they are measured at most; None: as many as `measured` says.
+        """
         cut = self.sliced(run, support)
         net = cut.net
         part = run.data.train
-        count = measured(len(part))
+        count = measured(len(part) if images is None else min(images, len(part)))
         rows = torch.randperm(len(part), generator=run.draws["recalibrate"])[:count].to(
             run.compute.device
         )
         batches = evaluation_batches(part.rows(rows), run.data.normalisation, _BATCH)
-        images = (run.compute.arrange(images) for images, _ in batches)
+        arranged = (run.compute.arrange(batch) for batch, _ in batches)
         with convolutions(net, run.compute), run.compute.autocast():
-            recalibrate(net, images)
+            recalibrate(net, arranged)
         run.training_macs += net.cost()[1] * count
         return cut
 

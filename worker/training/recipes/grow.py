@@ -7,13 +7,14 @@ from worker.training.config import GrowConfig
 from worker.training.data.batches import Batches
 from worker.training.data.load import Data
 from worker.training.device import generator
-from worker.training.recipes.begin import check_start, closed, path_layers, start_widths
+from worker.training.recipes.begin import check_start, closed, first_widths, path_layers
 from worker.training.recipes.budget import Budget
 from worker.training.recipes.conduct import Surroundings, Workplace, conduct
 from worker.training.recipes.family import Family, measured
 from worker.training.recipes.result import Result
 from worker.training.recipes.rounds import grow_rounds
 from worker.training.recipes.run import Run
+from worker.training.recipes.targets import check_targets, compute, grow_to_targets
 from worker.training.recipes.tuning import tune
 from worker.training.recipes.twin import couple
 
@@ -26,8 +27,12 @@ def grow(config: GrowConfig, around: Surroundings) -> Result:
     """
 
     def body(run: Run, family: Family) -> None:
-        grow_rounds(config, run, family, _budget(config, run.data, run.batches))
-        tune(config, run, family)
+        budget = _budget(config, run.data, run.batches)
+        if config.growth.targets:
+            grow_to_targets(config, run, family, budget)
+        else:
+            grow_rounds(config, run, family, budget)
+            tune(config, run, family)
 
     return conduct(config, around, partial(_begin, config), body)
 
@@ -35,26 +40,31 @@ def grow(config: GrowConfig, around: Surroundings) -> Result:
 def _begin(config: GrowConfig, place: Workplace) -> Run:
     """Return the run before its first step."""
     data, steps = place.data, len(place.batches)
-    groups = backbones.groups(config.backbone, data.size, config.stem)
-    net = backbones.build(
+    build = partial(
+        backbones.build,
         config.backbone,
-        start_widths(config.growth, groups),
         in_channels=data.channels,
         size=data.size,
         classes=len(data.train.classes),
         stem=config.stem,
-        generator=generator(place.seed, "weights"),
     )
+    first = first_widths(config.growth, build(device="meta"))
+    net = build(first, generator=generator(place.seed, "weights"))
     budget = _budget(config, data, place.batches)
     check_start(config.growth, net, budget)
     place.compute.place(net)
-    return place.run(
+    pull = config.growth.settled_pull
+    run = place.run(
         net,
-        couple(net, config.optim, steps=budget.round_epochs * steps),
+        couple(net, config.optim, steps=budget.round_epochs * steps, pull=pull),
         path_layers(net, closed(config.growth, net)),
         phase="grow",
         epochs=budget.epochs,
     )
+    if config.growth.targets:
+        run.expected = compute(config, net, run.batches.images)
+        check_targets(config, net, run.batches)
+    return run
 
 
 def _budget(config: GrowConfig, data: Data, batches: Batches) -> Budget:

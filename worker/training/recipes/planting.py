@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- torch's own name for it
 from torch import Tensor, nn
 
+from slbi.growth.pairs import PairedSeed
 from slbi.growth.seed import GradMaxSeed, OrthogonalSeed, RandomSeed, Seed
 from worker.training.data.batches import evaluation_batches
 from worker.training.data.load import Data
@@ -16,7 +17,7 @@ def planting(name: str, data: Data, compute: Compute, draw: torch.Generator) -> 
     """Return what gives new filters their rows.
 
     Args:
-        name: random, orthogonal or gradmax.
+        name: random, orthogonal, gradmax or pairs.
         data: gradmax looks at one batch of the images to learn from.
         compute: on what, and how precisely.
         draw: draws that batch, advanced in place.
@@ -27,6 +28,8 @@ def planting(name: str, data: Data, compute: Compute, draw: torch.Generator) -> 
     match name:
         case "random":
             return RandomSeed()
+        case "pairs":
+            return PairedSeed()
         case "orthogonal":
             return OrthogonalSeed()
         case "gradmax":
@@ -40,4 +43,4 @@ def planting(name: str, data: Data, compute: Compute, draw: torch.Generator) -> 
 
             return GradMaxSeed(loss=loss)
         case _:
-            raise ValueError(f"seed must be random, orthogonal or gradmax, got {name!r}")
+            raise ValueError(f"seed must be random, orthogonal, gradmax or pairs, got {name!r}")

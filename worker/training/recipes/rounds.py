@@ -1,37 +1,26 @@
 """Rounds of growth: train, look at the fill, widen what is full, until nothing asks or may."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-import torch
-from torch import Tensor
-from torch.nn.functional import pad
-
-from slbi.growth.plan import Plan, plan
+from slbi.growth.plan import Change, Plan, plan
 from slbi.growth.rule import due, fills, shared
-from slbi.growth.widen import restart, widen
-from slbi.pruning.rank import filter_norms, rank
-from slbi.pruning.refill import refilled
-from slbi.structure.order import NEVER
-from slbi.structure.path import GrowthRecord
 from worker.training import backbones
 from worker.training.config import GrowConfig
 from worker.training.count import Stopwatch
-from worker.training.device import convolutions
 from worker.training.groups import by_group, teams
 from worker.training.recipes.begin import (
     DEFAULT_THRESHOLD,
     closed,
-    least_widths,
     start_widths,
     thresholds,
     widest,
 )
 from worker.training.recipes.budget import Budget
-from worker.training.recipes.family import Family, everywhere
+from worker.training.recipes.family import Family
 from worker.training.recipes.pace import within_latency
-from worker.training.recipes.planting import planting
-from worker.training.recipes.run import Cut, Run, Support
+from worker.training.recipes.run import Cut, Run
+from worker.training.recipes.widening import left, most_gaining, records, widen_run
 
 
 def grow_rounds(config: GrowConfig, run: Run, family: Family, budget: Budget) -> None:
@@ -66,6 +55,8 @@ def _grow(config: GrowConfig, run: Run, budget: Budget) -> str | None:
     asking = due(filled, DEFAULT_THRESHOLD, levels)
     if not asking:
         return "no layer's fill reached its threshold"
+    if config.growth.settled_where == "gain":
+        asking = most_gaining(run, asking)
     # Measuring is the leader's alone: several that measure slow each other down.
     measures = run.team.leads or config.growth.max_latency_ms is None
     made = run.team.told(_plan(config, run, asking, budget) if measures else None)
@@ -74,8 +65,12 @@ def _grow(config: GrowConfig, run: Run, budget: Budget) -> str | None:
     wider = made
     if not wider.changes:
         return "; ".join(f"{refused.group}: {refused.reason}" for refused in wider.refused)
-    run.recorder.growth(_records(run, wider, filled, levels))
-    _widen(config, run, wider, run.draws["growth"])
+
+    def reached(change: Change) -> str:
+        return f"fill {filled[change.group]:.2f} reached {levels[change.group]:.2f}"
+
+    run.recorder.growth(records(run, wider, filled, levels, reached))
+    widen_run(config, run, wider)
     run.round += 1
     run.enter("grow")
     return None
@@ -104,36 +99,11 @@ def _add_round(config: GrowConfig, run: Run, family: Family) -> Cut:
     """
     whole = family.settled(run)
     family.add(run, whole, "grown", f"round {run.round}", run.validate(whole))
-    cut = family.cut(run, _left(config, run))
+    cut = family.cut(run, left(config, run))
     accuracy = run.validate(cut.net)
     origin = f"round {run.round}, support"
     family.add(run, cut.net, "pruned", origin, accuracy, kept=cut.kept)
     return cut
-
-
-def _left(config: GrowConfig, run: Run) -> Support:
-    """Return what the cut to the support leaves: the support, and what its widths need beside it.
-
-    Source: docs/method.md, "Widths that suit".
-    """
-    growth, net = config.growth, run.net
-    never = closed(growth, net)
-    stays = {group: chosen.cpu() for group, chosen in run.selected().items() if group not in never}
-    norms = {group: norm.cpu() for group, norm in filter_norms(net).items()}
-    entered = run.order.state_dict()
-    ranks = {
-        group: rank(norms[group], _entered(entered[group].cpu(), norms[group]), "lexicographic")
-        if group in entered
-        else norms[group]
-        for group in stays
-    }
-    least = least_widths(growth, net.widths)
-    return everywhere(net) | refilled(net, stays, ranks, multiple=growth.multiple, min_width=least)
-
-
-def _entered(entry: Tensor, norms: Tensor) -> Tensor:
-    """Return the entry epochs with those of filters that no epoch has seen yet, (O,)."""
-    return pad(entry, (0, len(norms) - len(entry)), value=NEVER)
 
 
 def _plan(config: GrowConfig, run: Run, asking: Sequence[str], budget: Budget) -> Plan:
@@ -158,40 +128,3 @@ def _plan(config: GrowConfig, run: Run, asking: Sequence[str], budget: Budget) -
     return within_latency(
         lambda slow: make(slow=slow), net, growth.max_latency_ms, Stopwatch(run.compute)
     )
-
-
-def _records(
-    run: Run, wider: Plan, filled: Mapping[str, float], levels: Mapping[str, float]
-) -> list[GrowthRecord]:
-    """Return what the path keeps of one round's growth."""
-    indices = {layer.name: layer.index for layer in run.layers}
-    records = []
-    for change in wider.changes:
-        fill, level = filled[change.group], levels[change.group]
-        cut = f"; the caps leave {change.after} of {change.wanted} filters"
-        reason = f"fill {fill:.2f} reached {level:.2f}"
-        records.append(
-            GrowthRecord(
-                step=run.step,
-                round=run.round,
-                layer=indices[change.group],
-                before=change.before,
-                after=change.after,
-                fill=fill,
-                threshold=level,
-                reason=reason + (cut if change.after < change.wanted else ""),
-            )
-        )
-    return records
-
-
-def _widen(config: GrowConfig, run: Run, wider: Plan, draw: torch.Generator) -> None:
-    """Widen the network of a run, in place of the run."""
-    with convolutions(run.net, run.compute):
-        if config.growth.mode == "restart":
-            pair = restart(run.net, run.optimizer, wider.widths, generator=draw)
-        else:
-            planted = planting(config.growth.seed, run.data, run.compute, draw)
-            pair = widen(run.net, run.optimizer, wider.widths, seed=planted, generator=draw)
-    run.net, run.optimizer = pair
-    run.compute.place(run.net)

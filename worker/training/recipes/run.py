@@ -41,6 +41,14 @@ class Cut:
         return all(bool(kept.all()) for kept in self.kept.values())
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trunk:
+    """A network that waits while a fork of it is trained."""
+
+    net: Backbone
+    optimizer: SLBI
+
+
 RECENT = 5
 """Epochs whose median tells how long the next ones take: one slow epoch does not move it."""
 
@@ -96,10 +104,16 @@ class Run:
     """Why growth ended; None until then."""
     cut: Cut | None = None
     """The last network of growth, sliced to its support; None until growth has ended."""
+    expected: int | None = None
+    """Multiply-accumulates of all training, where they say how long the run is; None: epochs do."""
+    trunk: Trunk | None = None
+    """What goes on when the fork under way is done; None where none is."""
     step: int = 0
-    """Optimizer steps taken."""
+    """Optimizer steps taken, those of the stretch under way left out."""
+    begun_at: int = 0
+    """Batches of the epoch that had been drawn when the stretch under way began."""
     epoch: int = 0
-    """Epochs finished."""
+    """Epochs finished; stretches, where they are shorter."""
     growth_epochs: int = 0
     """Epochs of growth finished."""
     round: int = 0
@@ -114,15 +128,17 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """Return the optimizer steps taken, those of the epoch under way included."""
-        return self.step + self.batches.position
+        """Return the optimizer steps taken, those of the stretch under way included."""
+        return self.step + self.batches.position - self.begun_at
 
     def train(self, rates: list[float], support: Callable[[], Support]) -> None:
-        """Train for one epoch, or what is left of it, report it and keep a checkpoint.
+        """Train for one stretch, or what is left of it, report it and keep a checkpoint.
+
+        A stretch is an epoch, or a part of one; `batches` go on where it ends.
 
         Args:
-            rates: learning rate of each step of the epoch.
-            support: asked after the epoch.
+            rates: learning rate of each step of the stretch, no more than its epoch has left.
+            support: asked after the stretch.
 
         Raises:
             Stopped: the run was asked to stop; a checkpoint was kept.
@@ -140,6 +156,7 @@ class Run:
             between=lambda: self._between(begun),
             after=Hold(self.net, self.masks).apply,
             first=self.step,
+            begun_at=self.begun_at,
             team=self.team,
         )
         self.accuracy = self.validate(self.net)
@@ -147,12 +164,13 @@ class Run:
         if self._twinned:
             self.order.update(self.epoch, selected)
         self.step += len(rates)
+        self.begun_at = self.batches.position
         self.epoch += 1
         self.phase_epoch += 1
         self.growth_epochs += self.phase == "grow"
         self.tally = Tally(self.compute.device)
         self.spent_s = 0.0
-        self.training_macs += BACKWARD * macs * self.batches.images
+        self.training_macs += BACKWARD * macs * self.batches.batch * len(rates)
         on_support = self.accuracy_on_support()
         seconds = self.clock() - begun
         self.recorder.step(
@@ -197,10 +215,14 @@ class Run:
 
     def selected(self) -> Support:
         """Return the support of every layer."""
+        return self.selected_of(self.net, self.optimizer)
+
+    def selected_of(self, net: Backbone, optimizer: SLBI) -> Support:
+        """Return the support of every layer of a network of this run that has twins."""
         return {
-            layer.name: group_support(self.optimizer, self.net, layer.name)
+            layer.name: group_support(optimizer, net, layer.name)
             if layer.structure == "filter"
-            else self.optimizer.support(self.net.get_parameter(layer.name))
+            else optimizer.support(net.get_parameter(layer.name))
             for layer in self.layers
         }
 
@@ -239,7 +261,16 @@ class Run:
             self.kept_at = here
 
     def _report(self) -> None:
-        """Report progress; an epoch left is taken to last as long as the last ones did."""
+        """Report progress; what is left is taken to last as long as what was.
+
+        Where the compute says how long the run is, the epochs to come are as many as it would pay
+        for at the mean cost of those behind.
+        """
+        eta = median(self.recent_s) * (self.epochs - self.epoch)
+        if self.expected is not None:
+            whole = max(1.0, self.expected / max(1, self.training_macs))
+            self.epochs = max(self.epoch, round(self.epoch * whole))
+            eta = (self.clock() - self.begun) * (whole - 1)
         self.recorder.progress(
             ProgressRecord(
                 epoch=self.epoch,
@@ -248,7 +279,7 @@ class Run:
                 phase=self.phase,
                 validation_accuracy=self.accuracy,
                 widths=dict(self.net.widths),
-                eta_seconds=median(self.recent_s) * (self.epochs - self.epoch),
+                eta_seconds=eta,
             )
         )
 

@@ -63,6 +63,7 @@ def couple(
     twin: TwinConfig = GROWN,
     entry: float = ENTRY,
     rate: float | None = None,
+    pull: float = 1.0,
 ) -> SLBI:
     """Return the optimizer of a fresh network. Biases and norms never have a twin.
 
@@ -73,6 +74,7 @@ def couple(
         twin: which weights have a twin.
         entry: share of `steps` after which what keeps its initial size enters, for mu = "auto".
         rate: mean learning rate of these steps; None: that of `config`.
+        pull: how strongly twins pull; thresholds and mu are scaled so that filters enter as at 1.
     """
     coupled = _coupled(net, twin)
     groups: dict[tuple[str, float], list[Parameter]] = {}
@@ -81,7 +83,7 @@ def couple(
     having = {each.name for each in coupled}
     rest = [parameter for name, parameter in net.named_parameters() if name not in having]
     told: list[dict[str, Any]] = [
-        {"params": weights, "structure": structure, "threshold": threshold}
+        {"params": weights, "structure": structure, "threshold": pull * threshold}
         for (structure, threshold), weights in groups.items()
     ]
     mu = config.mu
@@ -95,7 +97,7 @@ def couple(
         [*told, {"params": rest, "structure": None}],
         lr=config.learning_rate,
         kappa=config.kappa,
-        mu=mu,
+        mu=mu / pull,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         nesterov=config.nesterov,

@@ -52,6 +52,14 @@ RESNET = replace(
     tune=TuneConfig(epochs=1, pruned_epochs=1),
 )
 
+TARGETS = replace(
+    VGG,
+    growth=GrowthConfig(
+        targets=({"share": 0.003}, {"share": 0.006}), max_training_macs=1_500_000_000
+    ),
+)
+"""A trunk that is widened twice and two forks of it, some of a step or two more than an epoch."""
+
 SAME: dict[str, Any] = {
     "backbone": "vgg11",
     "data": DataConfig(dataset="digits"),
@@ -83,6 +91,7 @@ TICKET = TicketConfig(
 CONFIGS = {
     "grow vgg": VGG,
     "grow resnet": RESNET,
+    "grow to targets": TARGETS,
     "train": TRAIN,
     "weights": WEIGHTS,
     "ticket": TICKET,
@@ -129,6 +138,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, directory: Path) -> Unbro
 PHASES = {
     "grow vgg": {"grow", "tune", "prune"},
     "grow resnet": {"grow", "tune", "prune"},
+    "grow to targets": {"grow", "fork"},
     "train": {"train"},
     "weights": {"train", "finetune", "retrain"},
     "ticket": {"train", "ticket", "random", "dense"},

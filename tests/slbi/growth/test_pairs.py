@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.family.networks import NAMES, Standard
-from bench.family.transferred import pair
+from slbi.growth.pairs import PairedSeed
 from slbi.growth.widen import widen
 from slbi.nets.graph.find import Found
 
@@ -26,9 +26,8 @@ def paired(name: str) -> tuple[nn.Module, nn.Module, Found, Found, Tensor]:
     before = standard.found().resized(small)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     source = torch.Generator().manual_seed(2)
-    wider, _ = widen(net, optimizer, wide, found=before, generator=source)
+    wider, _ = widen(net, optimizer, wide, found=before, seed=PairedSeed(), generator=source)
     after = before.resized(wide)
-    pair(wider, after, before.widths, source)
     return net, wider, before, after, images
 
 

@@ -1,0 +1,113 @@
+"""Growth toward targets: how compute and room are shared out between them.
+
+Each target has a stage. In it the trunk is widened round by round up to the target, at a constant
+learning rate; then a fork of it is annealed, which is the target's network. The trunk goes on.
+
+Source: docs/method.md, "Growth toward targets".
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+LEAST_STEPS = 16
+"""Steps that a round has at least, where there are so many: in fewer, new filters hardly move."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """What a network may cost at most; at least one of the first two is told."""
+
+    max_macs: int | None = None
+    """Multiply-accumulates of one image, forward."""
+    max_params: int | None = None
+    max_latency_ms: float | None = None
+    """Of one image, ms."""
+
+    def __post_init__(self) -> None:
+        if self.max_macs is None and self.max_params is None:
+            raise ValueError("a target must have max_macs or max_params, got neither")
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """Return what it says of costs that are counted, by the names of `plan`."""
+        told = {"max_macs": self.max_macs, "max_params": self.max_params}
+        return {name: limit for name, limit in told.items() if limit is not None}
+
+    @property
+    def size(self) -> int:
+        """Return the first of its limits that is counted."""
+        return next(iter(self.limits.values()))
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """Return all that it says."""
+        latency = {} if self.max_latency_ms is None else {"max_latency_ms": self.max_latency_ms}
+        return {**self.limits, **latency}
+
+    def said(self) -> str:
+        """Return it for people."""
+        return ", ".join(
+            f"{name} {limit:g}" if name == "max_latency_ms" else f"{name} {limit}"
+            for name, limit in self.measures.items()
+        )
+
+
+def check_rising(targets: Sequence[Target]) -> None:
+    """Refuse targets through which no single network could grow.
+
+    Raises:
+        ValueError: one of them does not allow more than the one before in some measure, or less in
+            another, or they are not of the same measures.
+    """
+    for before, after in pairwise(targets):
+        old, new = before.measures, after.measures
+        if old.keys() != new.keys():
+            raise ValueError(
+                f"targets must all name the same measures, got {before.said()} and {after.said()}"
+            )
+        if old == new or any(new[name] < old[name] for name in old):
+            raise ValueError(f"targets must rise, got {after.said()} behind {before.said()}")
+
+
+def rooms(
+    before: tuple[int, int], target: Target, *, rise: float, most: int
+) -> list[dict[str, int]]:
+    """Return the limits of each round from a network up to a target, one round at least.
+
+    Each round raises what is limited by the same factor; the last one allows the whole target.
+
+    Args:
+        before: parameters and multiply-accumulates of the network.
+        target: not below them.
+        rise: factor of a round at most, above 1.
+        most: rounds at most, 1 or more.
+    """
+    now = {"max_params": before[0], "max_macs": before[1]}
+    limits = target.limits
+    factor = max(limit / now[name] for name, limit in limits.items())
+    number = max(1, min(most, math.ceil(math.log(max(factor, 1.0)) / math.log(rise))))
+    return [
+        {
+            name: int(now[name] * (limit / now[name]) ** (each / number))
+            for name, limit in limits.items()
+        }
+        for each in range(1, number)
+    ] + [limits]
+
+
+def share(left: int, targets: Sequence[Target], tilt: float) -> int:
+    """Return what of the compute that is left belongs to the first of some targets.
+
+    Parts are as the targets' sizes to the power -tilt: at 0 they are equal; above it small targets,
+    through which all later ones pass, get more. What a small network has learned is carried on, and
+    there it costs the least.
+
+    Args:
+        left: multiply-accumulates of training.
+        targets: that are not served yet, rising.
+        tilt: 0 or more.
+    """
+    first = targets[0].size
+    return int(left / math.fsum((target.size / first) ** -tilt for target in targets))

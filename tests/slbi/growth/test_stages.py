@@ -1,0 +1,51 @@
+import pytest
+
+from slbi.growth.stages import Target, check_rising, rooms, share
+
+
+def test_rounds_rise_by_one_factor_and_end_at_the_target() -> None:
+    told = rooms((50, 1000), Target(max_macs=2000), rise=1.25, most=9)
+    assert [room["max_macs"] for room in told] == [1189, 1414, 1681, 2000]
+
+
+def test_a_network_that_is_there_has_one_round_and_few_steps_make_few_rounds() -> None:
+    assert rooms((50, 2000), Target(max_macs=2000), rise=1.25, most=9) == [{"max_macs": 2000}]
+    told = rooms((50, 1000), Target(max_macs=2000), rise=1.25, most=2)
+    assert [room["max_macs"] for room in told] == [1414, 2000]
+
+
+def test_every_limit_of_a_target_rises_and_the_furthest_tells_how_many_rounds() -> None:
+    told = rooms((100, 1000), Target(max_macs=1100, max_params=400), rise=2.0, most=9)
+    assert told == [{"max_macs": 1048, "max_params": 200}, {"max_macs": 1100, "max_params": 400}]
+
+
+@pytest.mark.parametrize(("tilt", "parts"), [(0.0, [300, 300, 300]), (1.0, [514, 257, 129])])
+def test_compute_is_shared_by_size_and_none_is_left(tilt: float, parts: list[int]) -> None:
+    targets = [Target(max_macs=10), Target(max_macs=20), Target(max_macs=40)]
+    left, spent = 900, []
+    while targets:
+        spent.append(share(left, targets, tilt))
+        left -= spent[-1]
+        targets.pop(0)
+    assert left == 0
+    assert spent == pytest.approx(parts, abs=1)
+
+
+def test_a_target_needs_a_cost_that_is_counted() -> None:
+    with pytest.raises(ValueError, match="max_macs or max_params, got neither"):
+        Target(max_latency_ms=2.0)
+    assert Target(max_macs=5, max_latency_ms=0.5).said() == "max_macs 5, max_latency_ms 0.5"
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [
+        (Target(max_params=300), "same measures, got max_macs 10, max_params 100 and max_params"),
+        (Target(max_macs=10, max_params=100), "must rise"),
+        (Target(max_macs=20, max_params=90), "must rise"),
+    ],
+)
+def test_targets_through_which_no_network_grows_are_refused(second: Target, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        check_rising([Target(max_macs=10, max_params=100), second])
+    check_rising([Target(max_macs=10, max_params=100), Target(max_macs=10, max_params=101)])

@@ -1,0 +1,322 @@
+"""Growth toward targets: a trunk that only grows, and for every target a fork of it, annealed.
+
+Source: docs/method.md, "Growth toward targets".
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+
+from slbi.growth.choice import Limits, alike, fitted, levelled
+from slbi.growth.fork import fork
+from slbi.growth.plan import Change, Plan, Slow
+from slbi.growth.rule import due, fills, shared
+from slbi.growth.stages import LEAST_STEPS, Target, rooms, share
+from slbi.growth.twins import round_mu
+from slbi.nets.backbone import Backbone
+from worker.training import backbones
+from worker.training.config import GrowConfig
+from worker.training.count import Stopwatch
+from worker.training.data.batches import Batches
+from worker.training.groups import teams
+from worker.training.recipes.begin import (
+    DEFAULT_THRESHOLD,
+    closed,
+    targets,
+    thresholds,
+    widest,
+)
+from worker.training.recipes.budget import BACKWARD, Budget
+from worker.training.recipes.family import Family
+from worker.training.recipes.pace import within_latency
+from worker.training.recipes.run import Run, Support, Trunk
+from worker.training.recipes.twin import plain
+from worker.training.recipes.widening import left, most_gaining, records, widen_run
+from worker.training.schedule import rates
+
+LEG = "leg"
+"""Note of a run: its leg under way."""
+
+SETTLED_SHARE = 50
+"""One part in so many of a target's compute may be spent on measuring norms of what is grown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leg:
+    """What a run trains between two changes of its network: a round of the trunk, or a fork."""
+
+    target: int
+    """Which one it is on the way to, from 0."""
+    rooms: list[dict[str, int]]
+    """Limits of every round of this target."""
+    round: int
+    """Which of them, from 0."""
+    begun: int
+    """Step before its first one."""
+    steps: int
+    trunk_end: int
+    """Training multiply-accumulates of the run at which its trunk waits."""
+    end: int
+    """Likewise, at which the target is served."""
+
+
+def grow_to_targets(config: GrowConfig, run: Run, family: Family, budget: Budget) -> None:
+    """Serve the targets that are left, in place of `run`.
+
+    Between the last step of a leg and the first of the next one nothing is kept: an attempt that
+    ends there is followed by one that does all of it again, from the same numbers.
+
+    Args:
+        config: what to do.
+        run: anywhere on its way.
+        family: writes a member for each target, and two of the trunk.
+        budget: how late it may become.
+    """
+    wanted = targets(config.growth, run.net)
+    course = _Course(config=config, run=run, family=family, budget=budget, targets=wanted)
+    while run.end is None:
+        if LEG not in run.notes:
+            course.stage(0)
+            continue
+        leg = Leg(**run.notes[LEG])
+        if run.step < leg.begun + leg.steps:
+            course.train(leg)
+        elif run.phase == "fork":
+            course.serve(leg)
+        elif leg.round + 1 < len(leg.rooms):
+            course.grow(leg.target, leg.rooms, leg.round + 1, (leg.trunk_end, leg.end))
+        else:
+            course.fork(leg)
+
+
+def compute(config: GrowConfig, net: Backbone, images: int) -> int:
+    """Return the training multiply-accumulates that all targets together get.
+
+    Args:
+        config: of the run.
+        net: of the same spec, whatever its widths.
+        images: of an epoch.
+    """
+    cap = config.growth.max_training_macs
+    if cap is not None:
+        return cap
+    last = targets(config.growth, net)[-1]
+    return BACKWARD * _most(net, last) * images * config.tune.epochs
+
+
+def check_targets(config: GrowConfig, net: Backbone, batches: Batches) -> None:
+    """Refuse a first network that is beyond the first target, or compute that is too little.
+
+    Args:
+        config: of the run.
+        net: its first network.
+        batches: of the run.
+
+    Raises:
+        ValueError: the first network is beyond the first target, or a target's part of the compute
+            does not pay for a step of growth and one of annealing.
+    """
+    wanted = targets(config.growth, net)
+    params, macs = net.cost()
+    for name, needed in (("max_params", params), ("max_macs", macs)):
+        allowed = wanted[0].limits.get(name, needed)
+        if needed > allowed:
+            raise ValueError(
+                f"targets.0.{name} must be at least {needed}, as many as start asks for, "
+                f"got {allowed}"
+            )
+    whole, last = compute(config, net, batches.images), wanted[-1]
+    parts = math.fsum((target.size / last.size) ** -config.growth.tilt for target in wanted)
+    shorter = min(config.growth.trunk_share, 1 - config.growth.trunk_share)
+    step = BACKWARD * _most(net, last) * batches.batch
+    least = math.ceil(step * parts / shorter) + len(wanted)
+    if whole < least:
+        raise ValueError(
+            f"max_training_macs must be at least {least}, so that the last target has a step of "
+            f"growth and one of annealing, got {whole}"
+        )
+
+
+def _most(net: Backbone, target: Target) -> int:
+    """Return the multiply-accumulates of a network that fills a target, all groups alike."""
+    if target.max_macs is not None:
+        return target.max_macs
+    standard = backbones.standard_widths(net.name, net.size, net.stem)
+    return net.cost(alike(standard, cost=net.cost, fits=target.limits))[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Course:
+    """A run on its way through its targets."""
+
+    config: GrowConfig
+    run: Run
+    family: Family
+    budget: Budget
+    targets: tuple[Target, ...]
+
+    def stage(self, number: int) -> None:
+        """Begin the way to a target, in place of the run."""
+        run, growth = self.run, self.config.growth
+        if (late := run.team.told(self.budget.late(run.clock() - run.begun))) is not None:
+            run.end = f"{late}; {number} of {len(self.targets)} targets are served"
+            return
+        left_over = compute(self.config, run.net, run.batches.images) - run.training_macs
+        part = share(left_over, self.targets[number:], growth.tilt)
+        target = self.targets[number]
+        trunk = int(part * growth.trunk_share)
+        most = trunk // (LEAST_STEPS * self._step(_most(run.net, target)))
+        allowed = rooms(run.net.cost(), target, rise=growth.rise, most=max(1, most))
+        now = run.training_macs
+        self.grow(number, allowed, 0, (now + trunk, now + part))
+
+    def grow(
+        self, number: int, allowed: list[dict[str, int]], which: int, ends: tuple[int, int]
+    ) -> None:
+        """Widen the trunk for a round and set out on it, in place of the run."""
+        run, optim = self.run, self.config.optim
+        widened = self._widen(number, allowed[which])
+        # The path counts a widening to the round before it, which the next attempt takes back.
+        run.round += bool(run.step or widened)
+        left_over = max(0, ends[0] - run.training_macs)
+        steps = left_over // (len(allowed) - which) // self._step(run.net.cost()[1])
+        if optim.mu == "auto" and steps:
+            mu = round_mu(optim.learning_rate, steps) / self.config.growth.settled_pull
+            for group in run.optimizer.param_groups:
+                group["mu"] = mu
+        self._set_out(
+            Leg(
+                target=number,
+                rooms=allowed,
+                round=which,
+                begun=run.step,
+                steps=steps,
+                trunk_end=ends[0],
+                end=ends[1],
+            )
+        )
+        run.enter("grow")
+
+    def fork(self, leg: Leg) -> None:
+        """Add the trunk to the family, let it wait, and set out on a fork, in place of the run."""
+        run = self.run
+        self._add_trunk(leg)
+        run.trunk = Trunk(net=run.net, optimizer=run.optimizer)
+        run.net, run.optimizer = fork(
+            run.net, run.optimizer, partial(plain, config=self.config.optim)
+        )
+        run.compute.place(run.net)
+        steps = max(0, leg.end - run.training_macs) // self._step(run.net.cost()[1])
+        self._set_out(replace(leg, begun=run.step, steps=steps))
+        run.enter("fork")
+
+    def serve(self, leg: Leg) -> None:
+        """Add an annealed fork to the family and go on with the trunk, in place of the run."""
+        run = self.run
+        number, of = leg.target + 1, len(self.targets)
+        accuracy = run.accuracy if leg.steps else run.validate(run.net)
+        origin = f"target {number} of {of}: {self.targets[leg.target].said()}"
+        self.family.add(run, run.net, "tuned", origin, accuracy)
+        if run.trunk is None:
+            raise ValueError("a run must have a trunk while a fork is trained, it has none")
+        run.net, run.optimizer, run.trunk = run.trunk.net, run.trunk.optimizer, None
+        if number == of:
+            run.end = f"targets: all {of} are served"
+        else:
+            self.stage(number)
+
+    def train(self, leg: Leg) -> None:
+        """Train the next stretch of a leg, in place of the run."""
+        run, base = self.run, self.config.optim.learning_rate
+        done = run.step - leg.begun
+        length = min(leg.steps - done, len(run.batches) - run.begun_at)
+        if run.phase == "fork":
+            fall = rates("cosine", base, epoch=0, epochs=1, steps=leg.steps)
+            run.train(fall[done : done + length], self._waiting)
+        else:
+            run.train([base] * length, run.selected)
+
+    def _waiting(self) -> Support:
+        """Return the support of the trunk that waits."""
+        run, trunk = self.run, self.run.trunk
+        if trunk is None:
+            raise ValueError("a run must have a trunk while a fork is trained, it has none")
+        return run.selected_of(trunk.net, trunk.optimizer)
+
+    def _set_out(self, leg: Leg) -> None:
+        self.run.notes[LEG] = asdict(leg)
+
+    def _step(self, macs: int) -> int:
+        """Return the training multiply-accumulates of one step."""
+        return BACKWARD * macs * self.run.batches.batch
+
+    def _add_trunk(self, leg: Leg) -> None:
+        """Add the trunk and what its support leaves to the family, as far as it can be paid for."""
+        run, family = self.run, self.family
+        spare = max(0, leg.end - run.training_macs) // SETTLED_SHARE
+        images = spare // (2 * run.net.cost()[1])
+        if images < run.batches.batch:
+            return
+        origin = f"trunk at target {leg.target + 1}"
+        whole = family.settled(run, images)
+        family.add(run, whole, "grown", origin, run.validate(whole))
+        support = left(self.config, run)
+        if not all(bool(stays.all()) for stays in support.values()):
+            cut = family.cut(run, support, images)
+            accuracy = run.validate(cut.net)
+            family.add(run, cut.net, "pruned", f"{origin}, support", accuracy, kept=cut.kept)
+
+    def _widen(self, number: int, room: dict[str, int]) -> bool:
+        """Widen the trunk within a room, in place of the run; return whether anything fitted."""
+        run, growth = self.run, self.config.growth
+        together = teams(growth.stages, tuple(run.net.widths))
+        filled = shared(fills(run.optimizer, run.net), run.net.widths, together)
+        levels = thresholds(growth, run.net.widths)
+        measures = run.team.leads or self.targets[number].max_latency_ms is None
+        wider = run.team.told(self._plan(number, room, filled, levels) if measures else None)
+        if wider is None:
+            raise TypeError("a leader must tell what it has planned")
+        if not wider.changes:
+            return False
+        told = f"toward target {number + 1} of {len(self.targets)}, {growth.settled_where}"
+
+        def reason(change: Change) -> str:
+            return f"{told}; fill {filled[change.group]:.2f}"
+
+        run.recorder.growth(records(run, wider, filled, levels, reason))
+        widen_run(self.config, run, wider)
+        return True
+
+    def _plan(
+        self,
+        number: int,
+        room: dict[str, int],
+        filled: Mapping[str, float],
+        levels: Mapping[str, float],
+    ) -> Plan:
+        """Return what fills a room."""
+        run, growth = self.run, self.config.growth
+        net = run.net
+        standard = backbones.standard_widths(net.name, net.size, net.stem)
+        limits: Limits = {
+            "multiple": growth.multiple,
+            "max_width": widest(growth, standard, net.widths),
+            "closed": closed(growth, net),
+            "together": teams(growth.stages, tuple(net.widths)),
+            "cost": net.cost,
+            "max_params": room.get("max_params"),
+            "max_macs": room.get("max_macs"),
+        }
+        full = due(filled, DEFAULT_THRESHOLD, levels)
+
+        def make(slow: Slow | None) -> Plan:
+            within = limits | Limits(slow=slow)
+            if growth.settled_where == "alike":
+                return levelled(net.widths, standard, **within)
+            first = full if growth.settled_where == "full" else most_gaining(run, full)
+            return fitted(net.widths, first, **within)
+
+        return within_latency(
+            make, net, self.targets[number].max_latency_ms, Stopwatch(run.compute)
+        )
