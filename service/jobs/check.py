@@ -1,7 +1,7 @@
 """Whether a spec can be run here: against the catalogue and the data that is present."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,6 +29,7 @@ from service.jobs.source_refusals import (
     wrong_widths,
 )
 from service.jobs.sources import FoundSource
+from service.jobs.targets import filled, limits_of, wrong_settings, wrong_targets
 from service.spec.jobs import (
     FromSource,
     GrowSpec,
@@ -64,8 +65,16 @@ class CheckedSpec:
 
     def cost(self, widths: Mapping[str, int] | None) -> Cost | None:
         """Return what a network of these widths takes; None if those or its images are unknown."""
-        if self.size is None or self.stem is None or widths is None:
-            return None
+        return None if self.size is None or widths is None else self.costs(widths)
+
+    def costs(self, widths: Mapping[str, int]) -> Cost:
+        """Return what a network of these widths takes.
+
+        Raises:
+            LookupError: only the images tell their size.
+        """
+        if self.size is None or self.stem is None:
+            raise LookupError("the size of the images must be known, only they tell it")
         return cost(
             self.stem.outline,
             widths,
@@ -140,9 +149,10 @@ def check(
     errors += _wrong_size(checked)
     if not errors:
         errors += _wrong_caps(checked)
+        errors += _wrong_targets(checked)
     if errors:
         raise _refused(errors)
-    return checked
+    return _toward(checked)
 
 
 def named(spec: JobSpec) -> tuple[str, str]:
@@ -226,6 +236,33 @@ def _wrong_size(checked: CheckedSpec) -> Iterator[FieldError]:
             name = checked.backbone.stem(checked.spec.stem or "auto", checked.size)
             message = f"{checked.backbone.name} with its {name} stem {refusal}"
         yield FieldError(pointer="/data/image_size", code="unsuitable_size", message=message)
+
+
+def _wrong_targets(checked: CheckedSpec) -> Iterator[FieldError]:
+    """Refuse targets that do not rise, that nothing fits in, or that other settings contradict."""
+    spec = checked.spec
+    if not isinstance(spec, GrowSpec):
+        return
+    yield from wrong_settings(spec.growth)
+    if spec.growth.targets and checked.stem is not None and checked.first is not None:
+        limits = limits_of(spec.growth, checked.backbone.standard_widths, checked.costs)
+        yield from wrong_targets(limits, checked.first, checked.costs)
+
+
+def _toward(checked: CheckedSpec) -> CheckedSpec:
+    """Return a checked spec with the first and the last network that its targets allow."""
+    spec, first, largest = checked.spec, checked.first, checked.largest
+    if not (isinstance(spec, GrowSpec) and spec.growth.targets and first and largest):
+        return checked
+    if checked.stem is None:
+        return checked
+    limits = limits_of(spec.growth, checked.backbone.standard_widths, checked.costs)
+    start = filled(limits[0], first, largest, checked.costs)
+    return replace(
+        checked,
+        first=start if spec.growth.start == "auto" else first,
+        largest=filled(limits[-1], first, largest, checked.costs),
+    )
 
 
 def _wrong_caps(checked: CheckedSpec) -> Iterator[FieldError]:

@@ -14,6 +14,9 @@ from service.spec.by_group import GrowthStage, PruningStage
 from service.spec.jobs import GrowSpec, JobSpec, PruneSpec
 from service.spec.sections import GrowthSpec
 
+FIRST = 8
+"""Filters that a group starts with where nothing tells how many. Source: `worker.training.config`."""
+
 _Stage = GrowthStage | PruningStage
 
 
@@ -46,8 +49,11 @@ def setting(
 def widths_of_growth(
     growth: GrowthSpec, standard: Mapping[str, int]
 ) -> tuple[Mapping[str, int], Mapping[str, int]]:
-    """Return the filters of every group, at first and at most; every start is given."""
-    start = setting("start", growth.start, growth.stages, standard)
+    """Return the filters of every group, at first and at most; every start is given or auto.
+
+    With targets, an open start is the fewest filters that a group may have.
+    """
+    start = _start(growth, standard)
     least = setting("min_width", growth.min_width, growth.stages, standard)
     cap = setting("max_width", growth.max_width, growth.stages, standard)
     first = {group: max(start[group], least[group] or 1) for group in standard}
@@ -59,6 +65,13 @@ def widths_of_growth(
         for group, width in standard.items()
     }
     return first, most
+
+
+def _start(growth: GrowthSpec, groups: Collection[str]) -> dict[str, Any]:
+    asked: object = growth.start
+    if asked == "auto":
+        asked = 1 if growth.targets else FIRST
+    return setting("start", asked, growth.stages, groups)
 
 
 def wrong_policies(spec: JobSpec, backbone: Backbone) -> Iterator[FieldError]:
@@ -94,7 +107,7 @@ def wrong_policies(spec: JobSpec, backbone: Backbone) -> Iterator[FieldError]:
 
 def _unstarted(growth: GrowthSpec, groups: Collection[str]) -> Iterator[FieldError]:
     """Yield which groups neither a table of start widths nor a stage names."""
-    start = setting("start", growth.start, growth.stages, groups)
+    start = _start(growth, groups)
     missing = [group for group, width in start.items() if width is None]
     if missing:
         message = f"start must name every group or be one number, {', '.join(missing)} missing"

@@ -21,6 +21,7 @@ from service.estimate import rate, training_macs
 from service.jobs.check import CheckedSpec, check
 from service.jobs.refusals import given
 from service.jobs.sources import find_source, hold_source
+from service.jobs.targets import needed_macs
 from service.queue import Queue
 from service.spec.jobs import (
     GrowSpec,
@@ -317,6 +318,11 @@ def _work(checked: CheckedSpec, macs: int, *, least: bool) -> tuple[int, int]:
     if not isinstance(spec, GrowSpec):
         return 0, epoch * _epochs(spec)
     growth, tune = spec.growth, spec.tune
+    if growth.targets:
+        last = checked.cost(checked.largest)
+        largest = macs if last is None else last.macs
+        epochs = given("tune.epochs", tune.epochs)
+        return needed_macs(growth, largest, images_of(checked), epochs), 0
     rounds = 1 if least else given("growth.max_rounds", growth.max_rounds)
     epochs = given("growth.round_epochs", growth.round_epochs) * rounds
     grown = epoch * min(epochs, growth.max_epochs or epochs)

@@ -99,7 +99,7 @@ _IMAGENET: KindDefaults = {
     # Not measured: nobody has grown on ImageNet with this project yet.
     "grow": {
         "optim": {"batch": 256, "learning_rate": 0.1, "weight_decay": 1e-4},
-        "growth": {"start": 16, "multiple": 8, "round_epochs": 3, "max_rounds": 10},
+        "growth": {"multiple": 8, "round_epochs": 3, "max_rounds": 10},
         "tune": {"epochs": 60, "pruned_epochs": 30},
     },
 }

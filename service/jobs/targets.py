@@ -1,0 +1,131 @@
+"""What the targets of a growth ask for, and what is wrong with them.
+
+The worker resolves them by the same rules, see `worker.training.recipes.begin`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from service.errors import FieldError
+from service.estimate import Cost, training_macs
+from service.spec.sections import GrowthSpec
+
+Costs = Callable[[Mapping[str, int]], Cost]
+"""Returns what a network of some widths takes."""
+
+_SHARES = 4096
+"""Steps in which all groups are widened alike."""
+
+LEFT_TO_TARGETS = ("max_params", "max_macs", "max_latency_ms", "max_epochs")
+"""Caps of a growth that its targets take the place of."""
+
+
+def limits_of(
+    growth: GrowthSpec, standard: Mapping[str, int], costs: Costs
+) -> list[dict[str, float]]:
+    """Return what every target allows, the shares as multiply-accumulates."""
+    whole = costs(standard).macs
+    found = []
+    for target in growth.targets or ():
+        told: dict[str, float] = target.model_dump(exclude_none=True)
+        if "share" in told:
+            told["max_macs"] = int(told.pop("share") * whole)
+        found.append(told)
+    return found
+
+
+def filled(
+    limits: Mapping[str, float], least: Mapping[str, int], most: Mapping[str, int], costs: Costs
+) -> Mapping[str, int]:
+    """Return about the widest network of a target, all groups alike; the least where none fits.
+
+    Args:
+        limits: of one target.
+        least: filters that every group has at least.
+        most: filters that every group has at most.
+        costs: of some widths.
+    """
+
+    def at(step: int) -> dict[str, int]:
+        return {group: max(least[group], most[group] * step // _SHARES) for group in least}
+
+    low, high = 0, _SHARES
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (
+            (middle, high) if _excess(limits, costs(at(middle))) is None else (low, middle - 1)
+        )
+    return at(low)
+
+
+def needed_macs(growth: GrowthSpec, largest: int, images: int, epochs: int) -> int:
+    """Return the multiply-accumulates of training that a growth to targets takes.
+
+    Args:
+        growth: with targets.
+        largest: multiply-accumulates of the network of the last one, one image.
+        images: of an epoch.
+        epochs: of tuning, which tell it where nothing else does.
+    """
+    return growth.max_training_macs or training_macs(largest, images) * epochs
+
+
+def wrong_settings(growth: GrowthSpec) -> Iterator[FieldError]:
+    """Yield which settings do not go together with targets, or without them."""
+    if not growth.targets:
+        if growth.where == "alike":
+            message = "where must be full or gain without targets, got 'alike'"
+            yield FieldError(pointer="/growth/where", code="needs_targets", message=message)
+        return
+    for name in LEFT_TO_TARGETS:
+        value = getattr(growth, name)
+        if value is not None:
+            message = f"{name} must be left to the targets, got {value}"
+            yield FieldError(pointer=f"/growth/{name}", code="left_to_targets", message=message)
+    if growth.mode == "restart":
+        message = "mode must be carry with targets, got 'restart'"
+        yield FieldError(pointer="/growth/mode", code="left_to_targets", message=message)
+
+
+def wrong_targets(
+    limits: Sequence[Mapping[str, float]], first: Mapping[str, int], costs: Costs
+) -> Iterator[FieldError]:
+    """Yield which targets do not rise, and what the first network has too much for the first one.
+
+    Args:
+        limits: of every target.
+        first: filters of every group that the first network has at least.
+        costs: of some widths.
+    """
+    for position, (before, after) in enumerate(pairwise(limits), 1):
+        place = f"/growth/targets/{position}"
+        if before.keys() != after.keys():
+            message = (
+                f"targets must all name the same measures, got {', '.join(after)} behind "
+                f"{', '.join(before)}"
+            )
+            yield FieldError(pointer=place, code="other_measures", message=message)
+        elif before == after or any(after[name] < before[name] for name in before):
+            message = f"targets must rise, got {_said(after)} behind {_said(before)}"
+            yield FieldError(pointer=place, code="must_rise", message=message)
+    excess = _excess(limits[0], costs(first))
+    if excess is not None:
+        name, needed = excess
+        message = (
+            f"{name} must be at least {needed}, as much as the first network has, got "
+            f"{limits[0][name]:g}"
+        )
+        yield FieldError(pointer="/growth/targets/0", code="start_over_cap", message=message)
+
+
+def _excess(limits: Mapping[str, float], cost: Cost) -> tuple[str, int] | None:
+    """Return a measure of which a network has more than allowed, and how much it has."""
+    has = {"max_macs": cost.macs, "max_params": cost.params}
+    return next(
+        ((name, value) for name, value in has.items() if value > limits.get(name, math.inf)), None
+    )
+
+
+def _said(limits: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in limits.items())
