@@ -112,6 +112,7 @@ def list_jobs(query: Annotated[JobsQuery, Query()], owner: Owner, here: Here) ->
         states=query.state,
         kinds=query.kind,
         label=query.label,
+        sweep=query.sweep,
         before=position(query.cursor) if query.cursor else None,
         limit=query.limit,
     )

@@ -1,5 +1,6 @@
 """What the routes take in their query: names that are not here are refused."""
 
+import uuid
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -41,6 +42,7 @@ class JobsQuery(_PageQuery):
     label: str | None = Field(
         None, max_length=200, pattern=_TEXT, description="Only jobs with exactly this label."
     )
+    sweep: uuid.UUID | None = Field(None, description="Only jobs of this sweep.")
 
 
 class UploadQuery(_Query):

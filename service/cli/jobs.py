@@ -73,13 +73,17 @@ def jobs(
     state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
     kind: Annotated[JobKind | None, typer.Option(help="Only jobs of this kind.")] = None,
     label: Annotated[str | None, typer.Option(help="Only jobs of this label.")] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(metavar="SWEEP", help="Only jobs of this sweep.", parser=job_id),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 20,
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
     """List the jobs, newest first."""
     with connect(server) as client:
-        found = client.jobs(state=state, kind=kind, label=label)
+        found = client.jobs(state=state, kind=kind, label=label, sweep=sweep)
         listed = [job for job, _ in zip(found, range(limit), strict=False)]
     if as_json:
         print_json(listed)

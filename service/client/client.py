@@ -100,10 +100,17 @@ class Client:
         return self._json("GET", f"/v1/jobs/{job_id}")
 
     def jobs(
-        self, *, state: str | None = None, kind: str | None = None, label: str | None = None
+        self,
+        *,
+        state: str | None = None,
+        kind: str | None = None,
+        label: str | None = None,
+        sweep: str | None = None,
     ) -> Iterator[Json]:
         """Give the jobs, newest first, fetching page after page as they are taken."""
-        params: dict[str, Any] = _present(state=state, kind=kind, label=label, limit=PAGE)
+        params: dict[str, Any] = _present(
+            state=state, kind=kind, label=label, sweep=sweep, limit=PAGE
+        )
         while True:
             page = self._json("GET", "/v1/jobs", params=params)
             yield from page["items"]

@@ -109,13 +109,13 @@ def test_jobs_of_all_pages_come_in_order_and_pages_are_fetched_as_they_are_neede
         _json({"items": [{"id": 3}, {"id": 2}], "next_cursor": "abc"}),
         _json({"items": [{"id": 1}], "next_cursor": None}),
     ]
-    jobs = prepared.client().jobs(state="queued")
+    jobs = prepared.client().jobs(state="queued", sweep="s")
     assert next(jobs)["id"] == 3
     assert len(prepared.asked) == 1
     assert [job["id"] for job in jobs] == [2, 1]
     assert "cursor" not in prepared.asked[0].path
     assert "cursor=abc" in prepared.asked[1].path
-    assert "state=queued" in prepared.asked[1].path
+    assert "state=queued&sweep=s" in prepared.asked[1].path
 
 
 def test_a_broken_stream_is_taken_up_behind_the_last_event(prepared: Prepared) -> None:
