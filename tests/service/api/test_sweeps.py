@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from service.contract import JobState
 from service.racing import can_halve
 from service.store.database import Database
 from service.store.ids import new_id
-from service.store.tables import IdempotencyKey, Job, Model, Sweep, Trial
+from service.store.tables import IdempotencyKey, Job, Model, PathStep, Sweep, Trial
 from tests.service.origins import store_origin
 from tests.service.running import NOON, SPEC, Service, store_finished_job, store_job
 
@@ -297,6 +298,17 @@ def test_the_families_are_merged_into_one_front_that_names_the_job_of_each(
     assert found["jobs"][0]["training_macs"] == 3 * (1000 + 1000) * 50  # two epochs of its path
     every = service.client.get(f"{url}?pareto=false").json()["family"]["items"]
     assert len(every) == 10
+
+
+def test_the_epochs_of_a_fork_count_as_training_and_not_as_epochs_to_compare(
+    service: Service,
+) -> None:
+    url, (first, second) = _merged(service)
+    with service.database.writing() as session:
+        session.get_one(PathStep, (uuid.UUID(second), 20)).phase = "fork"
+    jobs = {each["job_id"]: each for each in service.client.get(url).json()["jobs"]}
+    assert (jobs[first]["epochs"], jobs[second]["epochs"]) == (2, 1)
+    assert jobs[first]["training_macs"] == jobs[second]["training_macs"]
 
 
 def test_a_budget_on_a_sweep_chooses_among_all_jobs_and_leads_to_the_file(
