@@ -22,9 +22,17 @@ class _Query(BaseModel):
 
 
 class SubmitQuery(_Query):
+    """How jobs are submitted."""
+
+    dry_run: bool = Field(False, description="Only say what they would take; store nothing.")
+
+
+class SubmitJobQuery(SubmitQuery):
     """How a job is submitted."""
 
-    dry_run: bool = Field(False, description="Only say what the job would take; store nothing.")
+    again: bool = Field(
+        False, description="Export anew, even where an export like it is there or on its way."
+    )
 
 
 class _PageQuery(_Query):
