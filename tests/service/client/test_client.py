@@ -242,6 +242,30 @@ def test_a_budget_that_none_fits_is_a_problem_that_holds_the_nearest(
     assert caught.value.nearest == {"model": "8"}
 
 
+def test_what_a_download_would_fetch_is_asked_for_without_fetching_it(prepared: Prepared) -> None:
+    told = {"Slbi-Model": "8", "Slbi-Export": "9"}
+    prepared.answers = [Answer(status=304, headers=told, body=b""), _json({"code": "gone"}, 410)]
+    client = prepared.client()
+    assert client.located("7", format="onnx", max_macs=5) == {"model": "8", "export": "9"}
+    assert prepared.asked[0].path == "/v1/jobs/7/checkpoint?max_macs=5&format=onnx"
+    assert prepared.asked[0].headers["if-none-match"] == "*"
+    with pytest.raises(Problem):
+        client.located("7")
+
+
+def test_a_file_that_names_no_model_is_of_no_service_of_this_kind(prepared: Prepared) -> None:
+    prepared.answers = [_json({})]
+    with pytest.raises(ClientError, match="must name its model"):
+        prepared.client().located("7")
+
+
+def test_again_is_sent_only_where_it_is_wanted(prepared: Prepared) -> None:
+    prepared.answers = [_json({"id": "7"}, 202), _json({"id": "7"}, 202)]
+    prepared.client().submit({"kind": "export"})
+    prepared.client().submit({"kind": "export"}, again=True)
+    assert [asked.path for asked in prepared.asked] == ["/v1/jobs", "/v1/jobs?again=true"]
+
+
 def test_a_sweep_is_started_with_a_key_of_its_own_and_can_be_tried_dry(prepared: Prepared) -> None:
     prepared.answers = [_json({"id": "7"}, 202), _json({"total": {}}), _json({"id": "7"})]
     client = prepared.client()
