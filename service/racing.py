@@ -25,7 +25,8 @@ from service.store.tables import Sweep
 _log = structlog.get_logger(__name__)
 
 PHASES = ("grow", "train")
-"""Phases of the path in which jobs are compared; what follows them tunes what they left."""
+"""Phases of the path in which jobs are compared. What follows them tunes what they left, and a
+`fork` between steps of `grow` anneals a copy: neither says how far the trunk is."""
 
 _RUNG = "completed_rung_"
 """How Optuna names the attribute of a trial that holds its value at a rung; a test holds it so."""

@@ -20,7 +20,7 @@ from service.api.answers.jobs import (
 from service.api.context import Here
 from service.api.cursors import cursor_of, position
 from service.api.problems import documented
-from service.api.questions import JobsQuery, SubmitQuery
+from service.api.questions import JobsQuery, SubmitJobQuery
 from service.contract import FINAL_STATES
 from service.jobs.follow import FollowedJob, attempts, find, page
 from service.jobs.steer import cancel, pause, resume, retry
@@ -62,6 +62,10 @@ _steering = partial(
             "headers": {
                 "Location": {"schema": {"type": "string"}},
                 "Idempotency-Replayed": {"schema": {"type": "string"}},
+                "Slbi-Reused": {
+                    "description": "true: an export that was there, or on its way.",
+                    "schema": {"type": "string"},
+                },
             },
         },
         **documented(400, 401, 403, 413, 422, 503, 507),
@@ -69,7 +73,7 @@ _steering = partial(
 )
 def submit_job(
     spec: JobSpec,
-    query: Annotated[SubmitQuery, Query()],
+    query: Annotated[SubmitJobQuery, Query()],
     owner: Owner,
     here: Here,
     idempotency_key: IdempotencyKeyHeader = None,
@@ -95,11 +99,16 @@ def submit_job(
         owner=owner,
         spec=spec,
         idempotency_key=idempotency_key,
+        again=query.again,
     )
     headers = {"Location": f"/v1/jobs/{submitted.job.id}"}
     if submitted.replayed:
         headers["Idempotency-Replayed"] = "true"
-    answer = JobAnswer.of(FollowedJob(job=submitted.job, attempt=None))
+    followed = FollowedJob(job=submitted.job, attempt=None)
+    if submitted.reused:
+        headers["Slbi-Reused"] = "true"
+        followed = find(here.database, owner, submitted.job.id)
+    answer = JobAnswer.of(followed)
     return _json(answer.model_dump_json(), 202, headers)
 
 
@@ -112,6 +121,7 @@ def list_jobs(query: Annotated[JobsQuery, Query()], owner: Owner, here: Here) ->
         states=query.state,
         kinds=query.kind,
         label=query.label,
+        sweep=query.sweep,
         before=position(query.cursor) if query.cursor else None,
         limit=query.limit,
     )

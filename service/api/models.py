@@ -17,7 +17,8 @@ from service.api.problems import documented
 from service.api.questions import CheckpointQuery, ModelsQuery
 from service.errors import RangeNotSatisfiableError
 from service.jobs.budgets import asked_from
-from service.jobs.results import artifact, artifacts, best, export_of, family, file_of
+from service.jobs.exports import export_of
+from service.jobs.results import artifact, artifacts, best, family, file_of
 from service.settings import Settings
 from service.store.tables import Artifact
 
@@ -55,6 +56,10 @@ _CHOSEN_FILE: dict[int | str, dict[str, Any]] = {
                 "schema": {"type": "string"},
             },
             "Slbi-Model": {"description": "Its id.", "schema": {"type": "string"}},
+            "Slbi-Export": {
+                "description": "Job that made the file, where that is an export.",
+                "schema": {"type": "string"},
+            },
         },
     },
 }
@@ -100,10 +105,13 @@ def get_checkpoint(
     member = best(here.database, owner, job_id, query.budget, query.format)
     model, record = member.model, member.artifact
     if query.format != "safetensors":
-        record = export_of(here.database, owner, member, query.format)
+        directory = here.settings.artifacts
+        record = export_of(here.database, directory, owner, member, query.format)
     name = f"{model.kind}-{model.macs}-macs.{record.format}"
     why = asked_from(job_id, "models", query.budget.asked)
     about = {"Link": f'<{why}>; rel="describedby"', "Slbi-Model": str(model.id)}
+    if record is not member.artifact:
+        about["Slbi-Export"] = str(record.job_id)
     return _file(
         request,
         record,

@@ -1,5 +1,6 @@
 """What the routes take in their query: names that are not here are refused."""
 
+import uuid
 from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -21,9 +22,17 @@ class _Query(BaseModel):
 
 
 class SubmitQuery(_Query):
+    """How jobs are submitted."""
+
+    dry_run: bool = Field(False, description="Only say what they would take; store nothing.")
+
+
+class SubmitJobQuery(SubmitQuery):
     """How a job is submitted."""
 
-    dry_run: bool = Field(False, description="Only say what the job would take; store nothing.")
+    again: bool = Field(
+        False, description="Export anew, even where an export like it is there or on its way."
+    )
 
 
 class _PageQuery(_Query):
@@ -41,6 +50,7 @@ class JobsQuery(_PageQuery):
     label: str | None = Field(
         None, max_length=200, pattern=_TEXT, description="Only jobs with exactly this label."
     )
+    sweep: uuid.UUID | None = Field(None, description="Only jobs of this sweep.")
 
 
 class UploadQuery(_Query):

@@ -1,5 +1,6 @@
 """The structure path as text: a line a layer, a column an epoch, a mark where it was widened."""
 
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +54,13 @@ def print_path(path: Mapping[str, Any]) -> None:
 
 
 def curves_of(path: Mapping[str, Any]) -> list[Curve]:
-    """Return what the answer of GET /v1/jobs/{id}/path draws: its layers, then the accuracy."""
-    steps = [int(point["step"]) for point in path["steps"]]
+    """Return what the answer of GET /v1/jobs/{id}/path draws: its layers, then the accuracy.
+
+    Steps of a fork are left out: growth does not go on from the copy that they anneal.
+    """
+    shown = [number for number, point in enumerate(path["steps"]) if point["phase"] != "fork"]
+    points = [path["steps"][number] for number in shown]
+    steps = [int(point["step"]) for point in points]
     curves = []
     for layer in path["layers"]:
         growth = [row for row in path["growth"] if row["layer"] == layer["layer"]]
@@ -62,11 +68,12 @@ def curves_of(path: Mapping[str, Any]) -> list[Curve]:
             Curve(
                 name=layer["name"],
                 note=_history(layer, growth),
-                shares=[a / n for a, n in zip(layer["n_active"], layer["n_filters"], strict=True)],
-                widened=[steps.index(row["step"]) for row in growth],
+                shares=[layer["n_active"][at] / layer["n_filters"][at] for at in shown],
+                # A widening behind a fork may bear the fork's last step.
+                widened=[bisect_right(steps, row["step"]) - 1 for row in growth],
             )
         )
-    accuracies = [float(point["validation_accuracy"]) for point in path["steps"]]
+    accuracies = [float(point["validation_accuracy"]) for point in points]
     return [*curves, Curve(name="accuracy", note="", shares=accuracies)]
 
 

@@ -9,7 +9,7 @@ from service.cli.follow import follow
 from service.cli.output import console
 from service.client.client import Client
 from service.client.problem import Problem
-from service.contract import EXPORT_FILES, Bounds, CheckpointFormat, JobState
+from service.contract import EXPORT_FILES, Bounds, CheckpointFormat, ExportFormat, JobState
 
 _NOT_EXPORTED = "not_exported"
 """Code of the problem that comes with the request that makes what is missing."""
@@ -23,37 +23,60 @@ def ending(form: CheckpointFormat) -> str:
 def fetch(
     client: Client,
     job_id: str,
-    target: Path,
-    form: CheckpointFormat,
+    targets: Mapping[ExportFormat, Path],
     bounds: Bounds,
     *,
+    again: bool,
     quiet: bool,
-) -> None:
-    """Write the best model that fits to `target`; where it must be exported first, wait for that.
+) -> str:
+    """Write what one export made of the best model that fits; return the id of that export.
+
+    It is the latest one. Where there is none it is waited for, and made if nobody has begun it.
 
     Args:
         client: of the service.
         job_id: whose model.
-        target: where to.
-        form: in which format.
-        bounds: what it may cost and must reach, as `Client.download` takes them.
+        targets: format -> where to; an export of the first is looked for.
+        bounds: what the model may cost and must reach, as `Client.download` takes them.
+        again: export anew.
         quiet: show nothing of the export.
 
     Raises:
-        CommandError: The export did not succeed.
+        CommandError: The export did not succeed, or has left no such file.
     """
+    form = next(iter(targets))
+    export_id = (_made_again if again else _found)(client, job_id, form, bounds, quiet=quiet)
+    files = {row["title"]: row["id"] for row in client.artifacts(export_id)}
+    for each, target in targets.items():
+        title = EXPORT_FILES[each]
+        if title not in files:
+            raise CommandError(f"export {export_id} must have left {title}; --again makes another")
+        client.download_artifact(files[title], target)
+    return export_id
+
+
+def _found(client: Client, job_id: str, form: ExportFormat, bounds: Bounds, *, quiet: bool) -> str:
+    """Return the latest export in a format, once it is there."""
     try:
-        client.download(job_id, target, **bounds, format=form)
+        return str(client.located(job_id, **bounds, format=form)["export"])
     except Problem as problem:
         if problem.code != _NOT_EXPORTED or problem.request is None:
             raise
-        _make(client, problem.request["body"], quiet=quiet)
-        client.download(job_id, target, **bounds, format=form)
+        return _made(client, problem.request["body"], again=False, quiet=quiet)
 
 
-def _make(client: Client, spec: Mapping[str, Any], *, quiet: bool) -> None:
-    """Run an export to its end."""
-    export_id = client.submit(spec)["id"]
+def _made_again(
+    client: Client, job_id: str, form: ExportFormat, bounds: Bounds, *, quiet: bool
+) -> str:
+    """Return a new export in a format, once it is there."""
+    source = {"job": job_id, "model": client.located(job_id, **bounds)["model"]}
+    spec = {"kind": "export", "source": source, "export": {"formats": [form]}}
+    return _made(client, spec, again=True, quiet=quiet)
+
+
+def _made(client: Client, spec: Mapping[str, Any], *, again: bool, quiet: bool) -> str:
+    """Run an export to its end, or wait for one like it, and return its id."""
+    export_id = str(client.submit(spec, again=again)["id"])
     if quiet:
         for _ in client.events(export_id):
             pass
@@ -64,3 +87,4 @@ def _make(client: Client, spec: Mapping[str, Any], *, quiet: bool) -> None:
     if job["state"] != JobState.SUCCEEDED:
         reason = job["error"] or "it was not done"
         raise CommandError(f"export {export_id} must succeed, it is {job['state']}: {reason}")
+    return export_id

@@ -78,6 +78,9 @@ def pull(
         CheckpointFormat,
         typer.Option("--format", help="Of the file; all but safetensors are made if need be."),
     ] = "safetensors",
+    again: Annotated[
+        bool, typer.Option("--again", help="Export anew, even where that was done before.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file; JOB.FORMAT by default.")
     ] = None,
@@ -86,11 +89,16 @@ def pull(
 ) -> None:
     """Download the most accurate model that fits, and what describes it beside it.
 
-    JSON describes a safetensors file, the card any other. A format in which the model was not
-    exported yet is made first. `slbi models` with the same bounds says why it is this model.
+    JSON describes a safetensors file, the card of the same export any other. A format in which the
+    model was not exported yet is made first, or waited for where that has begun. `slbi models` with
+    the same bounds says why it is this model.
     """
+    if again and format_ == "safetensors":
+        raise ValueError("--again must go with a --format that is exported, got safetensors")
     target = output or Path(f"{job_id}{ending(format_)}")
-    beside = target.with_suffix(".json" if format_ == "safetensors" else ending("card"))
+    beside = target
+    if format_ != "card":
+        beside = target.with_suffix(".json" if format_ == "safetensors" else ending("card"))
     if beside == target and format_ != "card":
         raise ValueError(f"what describes it goes to {beside}, --output must be another file")
     bounds = Bounds(
@@ -101,16 +109,18 @@ def pull(
         min_accuracy=min_accuracy,
         kind=kind,
     )
+    description = export = None
     with connect(server) as client:
-        fetch(client, job_id, target, format_, bounds, quiet=as_json)
-        if format_ not in {"safetensors", "card"}:
-            fetch(client, job_id, beside, "card", bounds, quiet=as_json)
-    description = None
-    if format_ == "safetensors":
-        description = describe(target)
-        beside.write_text(json.dumps(description, indent=2) + "\n")
+        if format_ == "safetensors":
+            client.download(job_id, target, **bounds)
+            description = describe(target)
+            beside.write_text(json.dumps(description, indent=2) + "\n")
+        else:
+            targets = {format_: target, "card": beside}
+            export = fetch(client, job_id, targets, bounds, again=again, quiet=as_json)
     if as_json:
-        print_json({"file": str(target), "beside": str(beside), "description": description})
+        files = {"file": str(target), "beside": str(beside)}
+        print_json({**files, "description": description, "export": export})
         return
     console().print(f"{target}  {count(target.stat().st_size)}B", markup=False)
     if beside != target:

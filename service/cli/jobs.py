@@ -44,6 +44,10 @@ def submit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and estimate, and make no job.")
     ] = False,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Export anew, even where an export like it is there."),
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
     server: Server = None,
     as_json: AsJson = False,
@@ -57,7 +61,7 @@ def submit(
     with connect(server) as client:
         if source_file is not None:
             spec["source"] = {"upload": client.upload(source_file)["id"]}
-        job = client.submit(spec, dry_run=dry_run)
+        job = client.submit(spec, dry_run=dry_run, again=again)
         if dry_run or as_json:
             print_json(job)
         elif watch:
@@ -73,13 +77,17 @@ def jobs(
     state: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
     kind: Annotated[JobKind | None, typer.Option(help="Only jobs of this kind.")] = None,
     label: Annotated[str | None, typer.Option(help="Only jobs of this label.")] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option(metavar="SWEEP", help="Only jobs of this sweep.", parser=job_id),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="So many at most.")] = 20,
     server: Server = None,
     as_json: AsJson = False,
 ) -> None:
     """List the jobs, newest first."""
     with connect(server) as client:
-        found = client.jobs(state=state, kind=kind, label=label)
+        found = client.jobs(state=state, kind=kind, label=label, sweep=sweep)
         listed = [job for job, _ in zip(found, range(limit), strict=False)]
     if as_json:
         print_json(listed)

@@ -82,7 +82,12 @@ class Client:
         self._http.close()
 
     def submit(
-        self, spec: Mapping[str, Any], *, idempotency_key: str | None = None, dry_run: bool = False
+        self,
+        spec: Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+        dry_run: bool = False,
+        again: bool = False,
     ) -> Json:
         """Return the job made of a spec, or with `dry_run` what it would be and cost.
 
@@ -90,9 +95,11 @@ class Client:
             spec: A `service.spec.jobs.JobSpec` as JSON.
             idempotency_key: The same key and spec give the same job; None makes a new key.
             dry_run: Check and estimate, and make no job.
+            again: Export anew; else an export like it that is there, or on its way, is the job.
         """
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         params = {"dry_run": "true"} if dry_run else {}
+        params |= {"again": "true"} if again else {}
         return self._json("POST", "/v1/jobs", json=dict(spec), params=params, headers=headers)
 
     def job(self, job_id: str) -> Json:
@@ -100,10 +107,17 @@ class Client:
         return self._json("GET", f"/v1/jobs/{job_id}")
 
     def jobs(
-        self, *, state: str | None = None, kind: str | None = None, label: str | None = None
+        self,
+        *,
+        state: str | None = None,
+        kind: str | None = None,
+        label: str | None = None,
+        sweep: str | None = None,
     ) -> Iterator[Json]:
         """Give the jobs, newest first, fetching page after page as they are taken."""
-        params: dict[str, Any] = _present(state=state, kind=kind, label=label, limit=PAGE)
+        params: dict[str, Any] = _present(
+            state=state, kind=kind, label=label, sweep=sweep, limit=PAGE
+        )
         while True:
             page = self._json("GET", "/v1/jobs", params=params)
             yield from page["items"]
@@ -245,6 +259,28 @@ class Client:
         fetch = Download(self._http, f"/v1/jobs/{job_id}/checkpoint", params, self._backoff)
         with self._named_failures():
             return fetch.to(target)
+
+    def located(
+        self,
+        job_id: str,
+        *,
+        format: str = "safetensors",  # noqa: A002 - the route's own word
+        **bounds: Unpack[Bounds],
+    ) -> Json:
+        """Return what `download` would fetch, without it: `model`, and the `export` that made it.
+
+        These are ids; `export` is None where the file is the model's own.
+        """
+        url, params = f"/v1/jobs/{job_id}/checkpoint", _present(**bounds, format=format)
+        with self._named_failures():
+            # The answer has every header of the file, and whoever has any version gets no body.
+            response = self._send("GET", url, params=params, headers={"If-None-Match": "*"})
+        if response.is_error:
+            raise problem_of(response)
+        model = response.headers.get("Slbi-Model")
+        if model is None:
+            raise ClientError(f"{response.url} must name its model; is it an slbi service?")
+        return {"model": model, "export": response.headers.get("Slbi-Export")}
 
     def artifacts(self, job_id: str) -> list[Json]:
         """Return the files of a job, checkpoints and what lies beside them, in their order."""

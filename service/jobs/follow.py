@@ -60,6 +60,7 @@ def page(
     states: Sequence[JobState],
     kinds: Sequence[str],
     label: str | None,
+    sweep: uuid.UUID | None,
     before: uuid.UUID | None,
     limit: int,
 ) -> Page:
@@ -71,6 +72,7 @@ def page(
             states=states,
             kinds=kinds,
             label=label,
+            sweep=sweep,
             before=before,
             limit=limit + 1,
         )

@@ -1,25 +1,18 @@
 """What a job brought: its path, its family, the model that fits a budget, the files."""
 
-import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from service.contract import (
-    EXPORT_FILES,
-    FINAL_STATES,
-    CheckpointFormat,
-    ExportFormat,
-    Measure,
-)
-from service.errors import GoneError, NotExportedError, NotFoundError
+from service.contract import FINAL_STATES, CheckpointFormat, Measure
+from service.errors import GoneError, NotFoundError
 from service.jobs.budgets import Budget, Choice, Nearest, as_json, choose, explain, nearest
 from service.jobs.follow import missing
 from service.jobs.measures import ranked
 from service.store.database import Database
-from service.store.family import Member, artifacts_of, family_of, find_artifact, find_export
+from service.store.family import Member, artifacts_of, family_of, find_artifact
 from service.store.jobs import find_job
 from service.store.path import StoredPath, read_path
 from service.store.tables import Artifact, Job
@@ -147,27 +140,6 @@ def best(
     more = "" if job.state in FINAL_STATES else " The job has not ended, it may bring others."
     raise NotFoundError(
         f"{near[1].reason}{more}", request=near[1].request, nearest=as_json(near[1])
-    )
-
-
-def export_of(database: Database, owner: uuid.UUID, member: Member, form: ExportFormat) -> Artifact:
-    """Return the record of a model's file in another format, of its latest export.
-
-    Raises:
-        NotExportedError: there is none; it says which request makes it.
-    """
-    model = member.model
-    with database.reading() as session:
-        found = find_export(session, owner, model, EXPORT_FILES[form], datetime.now(UTC))
-        session.expunge_all()
-    if found is not None:
-        return found
-    source = {"job": str(model.job_id), "model": str(model.id)}
-    body = {"kind": "export", "source": source, "export": {"formats": [form]}}
-    raise NotExportedError(
-        f"Model {model.id} must have been exported as {form}, it has not. "
-        f"POST /v1/jobs with {json.dumps(body)} makes it.",
-        request={"method": "POST", "path": "/v1/jobs", "body": body},
     )
 
 

@@ -19,6 +19,7 @@ from service.datasets import find_dataset
 from service.errors import FieldError, InvalidRequestError
 from service.estimate import rate, training_macs
 from service.jobs.check import CheckedSpec, check
+from service.jobs.exports import find_alike
 from service.jobs.refusals import given
 from service.jobs.sources import find_source, hold_source
 from service.jobs.targets import needed_macs
@@ -36,6 +37,7 @@ from service.spec.jobs import (
 from service.store.database import Database
 from service.store.ids import new_id
 from service.store.jobs import find_job, find_replay, insert_job
+from service.store.needs import lock_source
 from service.store.path import recent_paces
 from service.store.tables import IdempotencyKey, Job
 
@@ -49,6 +51,9 @@ class Submitted:
 
     job: Job
     replayed: bool
+    """The idempotency key stood for it."""
+    reused: bool = False
+    """It is an export that was there, or on its way."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,8 +95,11 @@ def submit(
     owner: uuid.UUID,
     spec: JobSpec,
     idempotency_key: str | None,
+    again: bool = False,
 ) -> Submitted:
     """Store a job, queued, and wake a worker. The row is all that the job needs to be run.
+
+    An export is not made twice: if one like it is there, or on its way, it is that one.
 
     Args:
         database: where.
@@ -101,23 +109,30 @@ def submit(
         artifacts: directory of all files of all jobs.
         owner: whose job it is.
         spec: as asked.
-        idempotency_key: the same key and spec of this owner give the same job.
+        idempotency_key: the same key and request of this owner give the same job.
+        again: export anew, whatever is there.
 
     Raises:
-        InvalidRequestError: the spec cannot be run here, or the key was used for another one.
+        InvalidRequestError: the spec cannot be run here, or the key was used for another request.
     """
-    asked = digest(spec.model_dump(mode="json"))
+    body = spec.model_dump(mode="json")
+    asked = digest({"again": body} if again else body)
     if idempotency_key is not None:
         earlier = _replayed(database, owner, idempotency_key, asked)
         if earlier is not None:
             return earlier
     find = partial(find_source, database, artifacts, owner)
     job = job_of(owner, check(spec, catalogue, directories, find).spec)
-    replay = None if idempotency_key is None else replay_of(job, idempotency_key, asked)
+    key = None if idempotency_key is None else (idempotency_key, asked)
     try:
         with database.writing() as session:
-            hold_source(session, job)
-            insert_job(session, job, replay)
+            there = None if again else _alike(session, artifacts, job)
+            replay = None if key is None else replay_of(there or job, *key)
+            if there is None:
+                hold_source(session, job)
+                insert_job(session, job, replay)
+            elif replay is not None:
+                session.add(replay)
     except IntegrityError:
         if idempotency_key is None:
             raise
@@ -125,6 +140,8 @@ def submit(
         if earlier is None:
             raise
         return earlier
+    if there is not None:
+        return Submitted(job=there, replayed=False, reused=True)
     queue.wake()
     return Submitted(job=job, replayed=False)
 
@@ -169,6 +186,14 @@ def forecast_of(checked: CheckedSpec, speed: float | None) -> Forecast:
     )
 
 
+def _alike(session: Session, artifacts: Path, job: Job) -> Job | None:
+    """Return the export that makes a new one needless; who else asks for it waits until the end."""
+    if job.kind != "export":
+        return None
+    lock_source(session, job)
+    return find_alike(session, artifacts, job, job.created_at)
+
+
 def _replayed(database: Database, owner: uuid.UUID, key: str, asked: str) -> Submitted | None:
     """Return the job that an idempotency key stands for, if it was used before."""
     with database.reading() as session:
@@ -204,7 +229,7 @@ def replay_of(job: Job, key: str, asked: str) -> IdempotencyKey:
         key=key,
         body_sha256=asked,
         job_id=job.id,
-        created_at=job.created_at,
+        created_at=datetime.now(UTC),
     )
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.contract import HELD_STATES, RETRYABLE_STATES, EventType, JobState
 from service.store.history import append
-from service.store.tables import Attempt, IdempotencyKey, Job
+from service.store.tables import Attempt, IdempotencyKey, Job, Trial
 
 
 def insert_job(session: Session, job: Job, replay: IdempotencyKey | None) -> None:
@@ -58,6 +58,7 @@ def page_of_jobs(
     states: Sequence[JobState],
     kinds: Sequence[str],
     label: str | None,
+    sweep: uuid.UUID | None,
     before: uuid.UUID | None,
     limit: int,
 ) -> Sequence[Job]:
@@ -67,6 +68,7 @@ def page_of_jobs(
         states: only jobs in one of these; none at all means every state.
         kinds: only jobs of one of these; none at all means every kind.
         label: only jobs with exactly this label.
+        sweep: only jobs that this sweep made; of one that is not there, there are none.
         before: only jobs older than this one.
     """
     query = select(Job).where(Job.owner == owner)
@@ -76,6 +78,8 @@ def page_of_jobs(
         query = query.where(Job.kind.in_(kinds))
     if label is not None:
         query = query.where(Job.label == label)
+    if sweep is not None:
+        query = query.where(Job.id.in_(select(Trial.job_id).where(Trial.sweep_id == sweep)))
     if before is not None:
         query = query.where(Job.id < before)
     return session.scalars(query.order_by(Job.id.desc()).limit(limit)).all()

@@ -42,6 +42,16 @@ def users_of_upload(session: Session, upload_id: uuid.UUID) -> Sequence[uuid.UUI
     return session.scalars(users.order_by(Job.id)).all()
 
 
+def lock_source(session: Session, job: Job) -> None:
+    """Lock what a job starts from until the transaction ends, so that others like it take turns.
+
+    Nothing that refers to it waits meanwhile. Locking it again, to keep it, is then no wait either.
+    """
+    for table, key in ((Job, job.source_job), (Upload, job.source_upload)):
+        if key is not None:
+            session.execute(select(table.id).where(table.id == key).with_for_update(key_share=True))
+
+
 def keep_source(session: Session, job: Job, now: datetime) -> bool:
     """Keep what a job starts from until the job has ended, which the caller writes with this.
 

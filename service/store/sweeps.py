@@ -78,7 +78,7 @@ def states(
 
 
 def forward_macs(session: Session, sweep_id: uuid.UUID) -> Mapping[uuid.UUID, int]:
-    """Return job -> sum over its recorded epochs of the MACs of an image, forward."""
+    """Return job -> sum over its recorded epochs, of every phase, of an image's forward MACs."""
     summed = session.execute(
         select(PathStep.job_id, func.sum(PathStep.macs))
         .join(Trial, Trial.job_id == PathStep.job_id)

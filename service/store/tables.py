@@ -357,6 +357,7 @@ class PathStep(Base):
     epoch: Mapped[int]
     round: Mapped[int]
     phase: Mapped[str] = mapped_column(String(16))
+    """What it belonged to, any word of `slbi.structure.path.Phase`."""
     loss: Mapped[float]
     train_accuracy: Mapped[float]
     validation_accuracy: Mapped[float]

@@ -116,12 +116,18 @@ def _trained(database: Database, accuracies: list[float], **columns: Any) -> uui
     return job_id
 
 
-def _train(database: Database, job_id: uuid.UUID, accuracies: list[float], first: int = 1) -> None:
+def _train(
+    database: Database,
+    job_id: uuid.UUID,
+    accuracies: list[float],
+    first: int = 1,
+    phase: str = "grow",
+) -> None:
     with database.writing() as session:
         for epoch, accuracy in enumerate(accuracies, first):
             session.add(
                 PathStep(
-                    job_id=job_id, step=epoch, fence=1, epoch=epoch, round=0, phase="grow",
+                    job_id=job_id, step=epoch, fence=1, epoch=epoch, round=0, phase=phase,
                     loss=1.0, train_accuracy=0.5, validation_accuracy=accuracy, learning_rate=0.1,
                     params=10, macs=1000, seconds=1.0,
                 )
@@ -189,6 +195,40 @@ def test_halving_stops_the_worse_of_two_and_keeps_what_was_reached(database: Dat
     (stop,) = race(database, NOON + timedelta(seconds=10))
     assert stop.job_id == waiting
     assert "of the 3 jobs" in stop.reason
+
+
+def test_the_epochs_of_a_fork_are_no_rung_and_never_the_accuracy_at_one(database: Database) -> None:
+    forked, plain = _trained(database, [0.4]), _trained(database, [0.5, 0.6])
+    _train(database, forked, [0.8, 0.9], first=2, phase="fork")
+    _store_sweep(database, [forked, plain], strategy="halving")
+
+    (stop,) = race(database, NOON)
+
+    assert (stop.job_id, "0.4000 after epoch 1" in stop.reason) == (forked, True)
+    with database.reading() as session:
+        assert session.get_one(Trial, forked).rungs == {"0": 0.4}
+        assert session.get_one(Trial, plain).rungs == {"0": 0.5, "1": 0.6}
+
+
+def test_growth_counts_on_behind_a_fork_from_where_it_stood(database: Database) -> None:
+    forked, plain = _trained(database, [0.4]), _trained(database, [0.3, 0.5])
+    _train(database, forked, [0.1, 0.1], first=2, phase="fork")
+    _train(database, forked, [0.6], first=4)
+    _store_sweep(database, [forked, plain], strategy="halving", min_epochs=2)
+
+    (stop,) = race(database, NOON)
+
+    assert (stop.job_id, "0.5000 after epoch 2" in stop.reason) == (plain, True)
+    with database.reading() as session:
+        assert session.get_one(Trial, forked).rungs == {"0": 0.6}
+
+
+def test_what_a_fork_trains_counts_against_the_cap(database: Database) -> None:
+    job_id = _trained(database, [0.5])
+    _store_sweep(database, [job_id], max_training_macs=3 * 1000 * IMAGES * 2)
+    assert race(database, NOON) == []
+    _train(database, job_id, [0.9], first=2, phase="fork")
+    assert [stop.job_id for stop in race(database, NOON)] == [job_id]
 
 
 def test_a_job_that_was_stopped_and_retried_is_left_alone(database: Database) -> None:

@@ -32,7 +32,10 @@ class StepAnswer(BaseModel):
     step: int
     epoch: int
     round: int
-    phase: str
+    phase: str = Field(
+        description="What it belonged to, such as grow, tune or prune; fork: a copy was annealed"
+        " while growth stood still."
+    )
     loss: float
     train_accuracy: float
     validation_accuracy: float

@@ -280,7 +280,16 @@ def test_pages_keep_their_filter(service: Service) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=201", "state=gone", "cursor=short", "label=%00", "lable=x", "cursor=!" * 22],
+    [
+        "limit=0",
+        "limit=201",
+        "state=gone",
+        "cursor=short",
+        "label=%00",
+        "lable=x",
+        "cursor=!" * 22,
+        "sweep=digits",
+    ],
 )
 def test_a_bad_query_is_refused_with_its_name(local: Service, query: str) -> None:
     answer = local.client.get(f"/v1/jobs?{query}")

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from service.contract import JobState
 from service.racing import can_halve
 from service.store.database import Database
 from service.store.ids import new_id
-from service.store.tables import IdempotencyKey, Job, Model, Sweep, Trial
+from service.store.tables import IdempotencyKey, Job, Model, PathStep, Sweep, Trial
 from tests.service.origins import store_origin
-from tests.service.running import NOON, SPEC, Service, store_finished_job
+from tests.service.running import NOON, SPEC, Service, store_finished_job, store_job
 
 SWEEP: dict[str, Any] = {
     "base": {**SPEC, "growth": {"max_rounds": 2}},
@@ -299,6 +300,17 @@ def test_the_families_are_merged_into_one_front_that_names_the_job_of_each(
     assert len(every) == 10
 
 
+def test_the_epochs_of_a_fork_count_as_training_and_not_as_epochs_to_compare(
+    service: Service,
+) -> None:
+    url, (first, second) = _merged(service)
+    with service.database.writing() as session:
+        session.get_one(PathStep, (uuid.UUID(second), 20)).phase = "fork"
+    jobs = {each["job_id"]: each for each in service.client.get(url).json()["jobs"]}
+    assert (jobs[first]["epochs"], jobs[second]["epochs"]) == (2, 1)
+    assert jobs[first]["training_macs"] == jobs[second]["training_macs"]
+
+
 def test_a_budget_on_a_sweep_chooses_among_all_jobs_and_leads_to_the_file(
     service: Service,
 ) -> None:
@@ -341,6 +353,37 @@ def test_sweeps_are_listed_newest_first_in_pages(service: Service) -> None:
     assert [each["id"] for each in page["items"]] == started[:0:-1]
     rest = service.client.get(page["next"]).json()
     assert ([each["id"] for each in rest["items"]], rest["next"]) == (started[:1], None)
+
+
+def test_the_jobs_of_a_sweep_are_listed_alone_page_by_page(service: Service) -> None:
+    started, other = _start(service), _start(service)
+    store_job(service.database)
+    wanted = [each["job_id"] for each in started["jobs"]]
+    query = {"sweep": started["id"], "limit": 5}
+    first = service.client.get("/v1/jobs", params=query).json()
+    second = service.client.get(first["next"]).json()
+    assert [job["id"] for job in first["items"] + second["items"]] == sorted(wanted, reverse=True)
+    assert second["next"] is None
+
+    service.client.post(f"/v1/jobs/{wanted[0]}/cancel")
+    for state, number in (("cancelled", 1), ("queued", 7)):
+        found = service.client.get("/v1/jobs", params={"sweep": started["id"], "state": state})
+        assert len(found.json()["items"]) == number
+    assert other["states"] == {"queued": 8}
+
+
+def test_a_sweep_that_is_not_there_or_of_others_has_no_jobs_as_an_unknown_label_has_none(
+    service: Service,
+) -> None:
+    started = _start(service)
+    stranger = service.client_with_key()
+    for client, query in (
+        (service.client, f"sweep={new_id()}"),
+        (service.client, "label=nobody"),
+        (stranger, f"sweep={started['id']}"),
+    ):
+        answer = client.get(f"/v1/jobs?{query}")
+        assert (answer.status_code, answer.json()["items"]) == (200, [])
 
 
 def test_nobody_else_sees_a_sweep(service: Service) -> None:

@@ -1,4 +1,8 @@
-from service.cli.chart import WIDENED, Curve, chart
+from typing import Any
+
+import pytest
+
+from service.cli.chart import WIDENED, Curve, chart, curves_of
 
 
 def _marks(line: str) -> list[int]:
@@ -30,3 +34,25 @@ def test_two_widenings_in_one_column_are_one_mark() -> None:
     curve = Curve(name="conv", note="8", shares=[0.5] * 1000, widened=[500, 501])
     (line,) = chart([curve], width=40)
     assert len(_marks(line)) == 1
+
+
+def _path(*phases: str, widened_at: int) -> dict[str, Any]:
+    """Return the answer of a path of one layer: steps 10, 20, …, accuracies 0.1, 0.2, …"""
+    steps = [
+        {"step": 10 * number, "phase": phase, "validation_accuracy": number / 10}
+        for number, phase in enumerate(phases, 1)
+    ]
+    filters = [8] * len(phases)
+    layer = {"layer": 0, "name": "conv", "n_filters": filters, "n_active": [*range(len(phases))]}
+    growth = [{"layer": 0, "step": widened_at, "before": 8, "after": 16}]
+    return {"steps": steps, "layers": [layer], "growth": growth}
+
+
+@pytest.mark.parametrize("widened_at", [20, 40])  # the trunk's last step by then, or the fork's
+def test_a_fork_is_left_out_and_what_was_widened_behind_it_is_marked_where_the_trunk_stood(
+    widened_at: int,
+) -> None:
+    conv, accuracy = curves_of(_path("grow", "grow", "fork", "fork", "grow", widened_at=widened_at))
+    assert (conv.shares, list(conv.widened)) == ([0, 1 / 8, 4 / 8], [1])
+    assert accuracy.shares == [0.1, 0.2, 0.5]
+    assert [line.count(WIDENED) for line in chart([conv, accuracy])] == [1, 0]

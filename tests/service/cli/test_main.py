@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -204,8 +205,33 @@ def test_a_model_is_exported_when_it_is_first_pulled_in_a_format(
     assert again["beside"] == str(tmp_path / "net.md")
     exports = _read(_slbi("jobs", "--kind", "export", "--json", server=server))
     assert len(exports) == 1
+    assert again["export"] == exports[0]["id"]
     shown = _slbi("show", exports[0]["id"], server=server).stdout
     assert "onnxruntime" in shown
+
+    asked = ("submit", "--kind", "export", "--source", finished, "--set", 'export.formats=["onnx"]')
+    assert _read(_slbi(*asked, "--json", server=server))["id"] == exports[0]["id"]
+    assert _read(_slbi(*asked, "--again", "--json", server=server))["id"] != exports[0]["id"]
+
+
+def test_two_pulls_at_once_share_one_export(server: str, finished: str, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        asked = [
+            ("pull", finished, "--format", "torch", "-o", str(tmp_path / f"{number}.zip"), "--json")
+            for number in range(2)
+        ]
+        pulled = [
+            _read(ended) for ended in pool.map(lambda each: _slbi(*each, server=server), asked)
+        ]
+    assert pulled[0]["export"] == pulled[1]["export"]
+    assert (tmp_path / "0.zip").read_bytes() == (tmp_path / "1.zip").read_bytes()
+    assert (tmp_path / "0.md").read_text() == (tmp_path / "1.md").read_text()
+
+    again = _read(_slbi(*asked[0], "--again", server=server))
+    assert again["export"] != pulled[0]["export"]
+    refused = _slbi("pull", finished, "--again", server=server)
+    assert refused.returncode == 2
+    assert "--again must go with a --format" in refused.stderr
 
 
 def test_the_files_of_a_job_are_listed_and_fetched(

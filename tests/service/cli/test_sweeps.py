@@ -58,6 +58,9 @@ def test_a_sweep_is_estimated_started_listed_shown_and_cancelled(server: str, sl
     assert started["id"] in slbi("sweep", "list").stdout
     shown = slbi("sweep", "show", started["id"]).stdout
     assert all(each["job_id"] in shown for each in started["jobs"])
+    listed = slbi("jobs", "--sweep", started["id"], "--limit", "9").stdout
+    assert all(each["job_id"] in listed for each in started["jobs"])
+    assert slbi("jobs", "--sweep", "tried").returncode == 2
     assert "of 1e+03 T" in shown
     cancelled = slbi("sweep", "cancel", started["id"]).stdout
     assert "cancelled" in cancelled

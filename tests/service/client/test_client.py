@@ -109,13 +109,13 @@ def test_jobs_of_all_pages_come_in_order_and_pages_are_fetched_as_they_are_neede
         _json({"items": [{"id": 3}, {"id": 2}], "next_cursor": "abc"}),
         _json({"items": [{"id": 1}], "next_cursor": None}),
     ]
-    jobs = prepared.client().jobs(state="queued")
+    jobs = prepared.client().jobs(state="queued", sweep="s")
     assert next(jobs)["id"] == 3
     assert len(prepared.asked) == 1
     assert [job["id"] for job in jobs] == [2, 1]
     assert "cursor" not in prepared.asked[0].path
     assert "cursor=abc" in prepared.asked[1].path
-    assert "state=queued" in prepared.asked[1].path
+    assert "state=queued&sweep=s" in prepared.asked[1].path
 
 
 def test_a_broken_stream_is_taken_up_behind_the_last_event(prepared: Prepared) -> None:
@@ -240,6 +240,30 @@ def test_a_budget_that_none_fits_is_a_problem_that_holds_the_nearest(
     with pytest.raises(Problem, match="No model fits") as caught:
         prepared.client().download("7", tmp_path / "net", max_bytes=1)
     assert caught.value.nearest == {"model": "8"}
+
+
+def test_what_a_download_would_fetch_is_asked_for_without_fetching_it(prepared: Prepared) -> None:
+    told = {"Slbi-Model": "8", "Slbi-Export": "9"}
+    prepared.answers = [Answer(status=304, headers=told, body=b""), _json({"code": "gone"}, 410)]
+    client = prepared.client()
+    assert client.located("7", format="onnx", max_macs=5) == {"model": "8", "export": "9"}
+    assert prepared.asked[0].path == "/v1/jobs/7/checkpoint?max_macs=5&format=onnx"
+    assert prepared.asked[0].headers["if-none-match"] == "*"
+    with pytest.raises(Problem):
+        client.located("7")
+
+
+def test_a_file_that_names_no_model_is_of_no_service_of_this_kind(prepared: Prepared) -> None:
+    prepared.answers = [_json({})]
+    with pytest.raises(ClientError, match="must name its model"):
+        prepared.client().located("7")
+
+
+def test_again_is_sent_only_where_it_is_wanted(prepared: Prepared) -> None:
+    prepared.answers = [_json({"id": "7"}, 202), _json({"id": "7"}, 202)]
+    prepared.client().submit({"kind": "export"})
+    prepared.client().submit({"kind": "export"}, again=True)
+    assert [asked.path for asked in prepared.asked] == ["/v1/jobs", "/v1/jobs?again=true"]
 
 
 def test_a_sweep_is_started_with_a_key_of_its_own_and_can_be_tried_dry(prepared: Prepared) -> None:

@@ -12,7 +12,8 @@ from service.jobs.submit import submit
 from service.spec.jobs import read_spec
 from service.store.database import Database
 from service.store.tables import IdempotencyKey, Job
-from tests.service.running import SPEC, CountingQueue
+from tests.service.origins import store_origin
+from tests.service.running import SPEC, CountingQueue, Service
 
 TOGETHER = 8
 
@@ -80,3 +81,32 @@ def test_a_worker_is_woken_only_when_the_job_can_be_seen(
         idempotency_key=None,
     )
     assert seen == [1]
+
+
+def test_exports_asked_for_at_once_are_one_job(
+    service: Service, databases: list[Database], catalogue: Catalogue
+) -> None:
+    origin = store_origin(service)
+    spec = read_spec({"kind": "export", "source": {"job": str(origin.job)}})
+    start = Barrier(TOGETHER)
+
+    def ask(database: Database) -> tuple[str, bool]:
+        start.wait()
+        made = submit(
+            database,
+            service.queue,
+            catalogue,
+            service.settings.datasets,
+            artifacts=service.settings.artifacts,
+            owner=LOCAL_OWNER,
+            spec=spec,
+            idempotency_key=None,
+        )
+        return str(made.job.id), made.reused
+
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        answers = list(pool.map(ask, databases))
+
+    assert len({job_id for job_id, _ in answers}) == 1
+    assert [reused for _, reused in answers].count(False) == 1
+    assert service.queue.wakes == 1
