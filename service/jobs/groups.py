@@ -15,7 +15,7 @@ from service.spec.jobs import GrowSpec, JobSpec, PruneSpec
 from service.spec.sections import GrowthSpec
 
 FIRST = 8
-"""Filters that a group starts with where nothing tells how many. Source: `worker.training.config`."""
+"""Filters that a group starts with where nothing tells. Source: worker/training/config.py."""
 
 _Stage = GrowthStage | PruningStage
 
