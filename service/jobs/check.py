@@ -257,7 +257,9 @@ def _toward(checked: CheckedSpec) -> CheckedSpec:
     if checked.stem is None:
         return checked
     limits = limits_of(spec.growth, checked.backbone.standard_widths, checked.costs)
-    start = filled(limits[0], first, largest, checked.costs)
+    standard = checked.backbone.standard_widths
+    widest = {group: max(width, standard[group]) for group, width in first.items()}
+    start = filled(limits[0], first, widest, checked.costs)
     return replace(
         checked,
         first=start if spec.growth.start == "auto" else first,
