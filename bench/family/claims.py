@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.family.stats import Line, margins
 
-OURS = "ours-votes"
+OURS = "ours"
 """The method that the claims are about."""
 
 NARROW = ("uniform-even", "uniform-epochs")

@@ -23,6 +23,7 @@ from slbi.growth.widen import widen
 from slbi.nets.graph.find import Found
 from slbi.nets.transfer import appended, carried_optimizer, carry_net
 from slbi.nets.widths import Widths
+from worker.training.config import TILT
 
 RATIO = 1.1
 """Factor by which the reference widens a full layer. Source: docs/method.md, "Growth"."""
@@ -33,17 +34,17 @@ MINIMUM = {"small-vgg": 8, "resnet20": 4}
 
 def by_reference(task: Task) -> Outcome:
     """Widen full layers by the reference's amounts, into a fresh network that is read at once."""
-    return grown(task, Way(choose=choose_reference, widen=restarted, drive=by_slbi))
+    return grown(task, Way(choose=choose_reference, widen=restarted, drive=by_slbi, tilt=TILT))
 
 
 def by_variance_transfer(task: Task) -> Outcome:
     """Widen all layers alike, in pairs of filters that cancel."""
-    return grown(task, Way(choose=choose_uniform, widen=in_pairs, drive=by_sgd))
+    return grown(task, Way(choose=choose_uniform, widen=in_pairs, drive=by_sgd, tilt=TILT))
 
 
 def by_gradmax(task: Task) -> Outcome:
     """Widen all layers alike, with the filters whose readers feel the largest gradient."""
-    return grown(task, Way(choose=choose_uniform, widen=felt, drive=by_sgd))
+    return grown(task, Way(choose=choose_uniform, widen=felt, drive=by_sgd, tilt=TILT))
 
 
 def choose_reference(trunk: Trunk, room: Room) -> Widths:

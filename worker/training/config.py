@@ -23,6 +23,9 @@ GROWTH_BY_STAGE = (
 FIRST = 8
 """Filters that a group starts with where nothing tells how many."""
 
+TILT = 0.2
+"""How much more of the compute small targets get. Source: docs/decisions/0046."""
+
 LOOSE = 0.1
 """Pull at which twins tell when filters enter and hardly hold weights back. Source:
 docs/decisions/0045."""
@@ -124,7 +127,7 @@ class GrowthConfig:
     by share, of the multiply-accumulates of the backbone's standard widths, (0, 1]. With targets
     there is a tuned network for each of them and growth ends when all are served; rounds, their
     length and the caps on a network's cost follow from them and from `max_training_macs`."""
-    tilt: float = 0.4
+    tilt: float = TILT
     """With targets: how much more of the compute small ones get than large ones, [0, 1]: a target's
     part is as its cost to the power -tilt."""
     trunk_share: float = 0.5
