@@ -106,9 +106,9 @@ def grown(task: Task, way: Way) -> Outcome:
     trunk = _started(task, way, source)
     means = Means(task=task, stream=stream, run=run, generator=source)
     outcome = Outcome()
+    targets = [Target(max_macs=macs) for macs in task.limits]
     for index, (budget, limit) in enumerate(zip(task.budgets, task.limits, strict=True)):
-        ahead = [Target(max_macs=macs) for macs in task.limits[index:]]
-        stage = share(run.ledger.left, ahead, way.tilt)
+        stage = share(run.ledger.left, targets, index, way.tilt)
         end = run.ledger.spent + stage
         _stage(trunk, way, means, limit, int(stage * way.trunk_share))
         forked, onward = fork(trunk.net, trunk.optimizer, partial(plain, settings=task.settings))

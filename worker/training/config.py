@@ -23,7 +23,7 @@ GROWTH_BY_STAGE = (
 FIRST = 8
 """Filters that a group starts with where nothing tells how many."""
 
-TILT = 0.2
+TILT = 0.4
 """How much more of the compute small targets get. Source: docs/decisions/0046."""
 
 LOOSE = 0.1
@@ -128,8 +128,8 @@ class GrowthConfig:
     there is a tuned network for each of them and growth ends when all are served; rounds, their
     length and the caps on a network's cost follow from them and from `max_training_macs`."""
     tilt: float = TILT
-    """With targets: how much more of the compute small ones get than large ones, [0, 1]: a target's
-    part is as its cost to the power -tilt."""
+    """With targets: how much more of the compute small ones get, [0, 1]: three quarters are shared
+    out as cost to the power -tilt, one as cost, for equal steps."""
     trunk_share: float = 0.5
     """With targets: part of a target's compute that growth learns with, (0, 1); the rest anneals
     the target's network."""

@@ -12,7 +12,7 @@ from slbi.growth.choice import Limits, alike, fitted, levelled
 from slbi.growth.fork import fork
 from slbi.growth.plan import Change, Plan, Slow
 from slbi.growth.rule import due, fills, shared
-from slbi.growth.stages import LEAST_STEPS, Target, rooms, share
+from slbi.growth.stages import LEAST_STEPS, Target, parts, rooms, share
 from slbi.growth.twins import round_mu
 from slbi.nets.backbone import Backbone
 from worker.training import backbones
@@ -127,10 +127,9 @@ def check_targets(config: GrowConfig, net: Backbone, batches: Batches) -> None:
                 f"got {allowed}"
             )
     whole, last = compute(config, net, batches.images), wanted[-1]
-    parts = math.fsum((target.size / last.size) ** -config.growth.tilt for target in wanted)
     shorter = min(config.growth.trunk_share, 1 - config.growth.trunk_share)
     step = BACKWARD * _most(net, last) * batches.batch
-    least = math.ceil(step * parts / shorter) + len(wanted)
+    least = math.ceil(step / (shorter * parts(wanted, config.growth.tilt)[-1])) + len(wanted)
     if whole < least:
         raise ValueError(
             f"max_training_macs must be at least {least}, so that the last target has a step of "
@@ -163,7 +162,7 @@ class _Course:
             run.end = f"{late}; {number} of {len(self.targets)} targets are served"
             return
         left_over = compute(self.config, run.net, run.batches.images) - run.training_macs
-        part = share(left_over, self.targets[number:], growth.tilt)
+        part = share(left_over, self.targets, number, growth.tilt)
         target = self.targets[number]
         trunk = int(part * growth.trunk_share)
         most = trunk // (LEAST_STEPS * self._step(_most(run.net, target)))
