@@ -15,10 +15,10 @@ from torch.optim import Optimizer
 
 from bench.family.ledger import learned, steps
 from bench.family.networks import Standard
-from bench.family.task import BUDGETS, Outcome, Run, Task
+from bench.family.task import Outcome, Run, Task
 from bench.family.training import Stream, constant, cosine, plain, train
 from slbi.growth.fork import fork
-from slbi.growth.stages import LEAST_STEPS, Target, rooms, share
+from slbi.growth.stages import FIRST_SHARE, LEAST_STEPS, Target, rooms, share
 from slbi.growth.twins import round_mu
 from slbi.nets.graph.find import Found
 from slbi.nets.widths import Widths
@@ -77,7 +77,7 @@ class Way:
     choose: Choose
     widen: Widen
     drive: Drive
-    start: float = BUDGETS[0]
+    start: float = FIRST_SHARE
     """Share of the standard network's multiply-accumulates to start with, all groups alike."""
     rise: float = 1.25
     """Factor by which a round raises the multiply-accumulates at most, above 1."""

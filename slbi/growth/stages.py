@@ -14,6 +14,10 @@ from itertools import pairwise
 EVEN = 0.25
 """Part of the compute that is shared out for equal steps. Source: docs/decisions/0046."""
 
+FIRST_SHARE = 1 / 32
+"""Part of the standard network's cost at which growth starts, where the first target is above it.
+Source: docs/decisions/0046."""
+
 LEAST_STEPS = 16
 """Steps that a round has at least, where there are so many: in fewer, new filters hardly move."""
 

@@ -96,7 +96,7 @@ def test_a_front_is_held_against_rivals_of_three_times_the_compute(file: Path) -
     kept = rows.read(file)
     small, large = settings(kept)
     (*_, front) = verdicts(lines(kept, small, ORDER), lines(kept, large, ORDER))
-    assert front.claim == "ours is not below 2 and 3 at 3 C at 3 budgets or more"
+    assert front.claim == "ours' front is not below 2's and 3's at 3 C at 3 budgets or more"
     assert front.found == "2 %: +11.00, 50 %: +10.00"
     assert not front.holds  # there are two budgets
 
