@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.optimizer import ParamsT
 
+from slbi.course.costs import Costs
 from slbi.course.family import Kind, Member
 from slbi.course.settings import Growth
 from slbi.course.training import BACKWARD, Batch, Batches, Learned, Loss, learn
@@ -23,10 +24,7 @@ from slbi.growth.rule import due, fills, supports
 from slbi.growth.seed import Seed
 from slbi.growth.twins import round_mu, twinned
 from slbi.growth.widen import widen
-from slbi.nets.count import count
 from slbi.nets.graph.find import Found
-from slbi.nets.graph.resize import rebuilt
-from slbi.nets.graph.trace import without_data
 from slbi.nets.widths import Widths
 from slbi.optim.optimizer import SLBI
 from slbi.pruning.keep import norms_of
@@ -48,29 +46,6 @@ MEASURED: Final = 64
 
 Score = Callable[[nn.Module], float]
 """Tells how good a network in evaluation is, the higher the better, on data it does not learn."""
-
-
-class Costs:
-    """What a network costs at any widths: parameters, and multiply-accumulates of one input.
-
-    Args:
-        net: the network.
-        found: of `net`.
-        shape: of one input, without the batch.
-    """
-
-    def __init__(self, net: nn.Module, found: Found, shape: tuple[int, ...]) -> None:
-        self._hollow = without_data(net)
-        self._found = found
-        self._shape = shape
-        self._known: dict[Widths, tuple[int, int]] = {}
-
-    def __call__(self, widths: Widths) -> tuple[int, int]:
-        """Return what it costs at some widths."""
-        if widths not in self._known:
-            other, _ = rebuilt(self._hollow, self._found, widths)
-            self._known[widths] = count(other, self._shape)
-        return self._known[widths]
 
 
 @dataclass(kw_only=True)

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from slbi.course.course import Costs, Course, Score, driven
+from slbi.course.costs import Costs
+from slbi.course.course import Course, Score, driven
 from slbi.course.family import Grown
 from slbi.course.settings import Growth
 from slbi.course.targets import first_widths, grow_to_targets, resolved
