@@ -11,13 +11,13 @@ from bench.family.task import Method, Outcome, Task
 from bench.family.training import coupled
 from bench.family.transferred import in_pairs
 from bench.family.trunk import Means, Room, Trunk, Way, grown
+from slbi.course.settings import LOOSE, TILT
 from slbi.growth.choice import BEST, fitted, gains
 from slbi.growth.rule import due, fills
 from slbi.growth.widen import widen
 from slbi.nets.graph.find import Found
 from slbi.nets.widths import Widths
 from slbi.optim.optimizer import SLBI
-from worker.training.config import LOOSE, TILT
 
 THRESHOLD = 0.8
 """Fill at which a group is full. Source: docs/method.md, "Growth"."""

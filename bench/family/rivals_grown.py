@@ -16,6 +16,7 @@ from bench.family.task import Outcome, Task
 from bench.family.training import plain
 from bench.family.transferred import in_pairs
 from bench.family.trunk import Means, Room, Trunk, Way, grown
+from slbi.course.settings import TILT
 from slbi.growth.plan import plan
 from slbi.growth.rule import due, fills
 from slbi.growth.seed import GradMaxSeed
@@ -23,7 +24,6 @@ from slbi.growth.widen import widen
 from slbi.nets.graph.find import Found
 from slbi.nets.transfer import appended, carried_optimizer, carry_net
 from slbi.nets.widths import Widths
-from worker.training.config import TILT
 
 RATIO = 1.1
 """Factor by which the reference widens a full layer. Source: docs/method.md, "Growth"."""

@@ -13,6 +13,9 @@ LOOSE: Final = 0.1
 """Pull at which twins tell when filters enter and hardly hold weights back. Source:
 docs/decisions/0045."""
 
+TILT: Final = 0.4
+"""How much more of the compute small targets get. Source: docs/decisions/0046."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Growth:
@@ -28,9 +31,9 @@ class Growth:
     compute: int | None = None
     """With targets: multiply-accumulates of the whole training, 3 times those of a forward pass for
     each input; None: those of `tune_epochs` epochs of the last target's network."""
-    tilt: float = 0.4
-    """With targets: how much more of the compute small ones get than large ones, in [0, 1]: a
-    target's part is as its cost to the power -tilt."""
+    tilt: float = TILT
+    """With targets: how much more of the compute small ones get, in [0, 1]: three quarters are
+    shared out as cost to the power -tilt, one as cost, for equal steps."""
     trunk_share: float = 0.5
     """With targets: part of a target's compute that growth learns with, in (0, 1); the rest anneals
     the target's network."""

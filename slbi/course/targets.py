@@ -4,7 +4,6 @@ Source: docs/method.md, "Growth toward targets".
 """
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -15,11 +14,11 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from slbi.course.course import MEASURED, Course, driven
 from slbi.course.training import BACKWARD, Feed
-from slbi.growth.choice import Limits, alike, fitted, levelled
+from slbi.growth.choice import Limits, alike, first, fitted, levelled, toward
 from slbi.growth.fork import fork
 from slbi.growth.pairs import PairedSeed
 from slbi.growth.plan import Cost, Plan
-from slbi.growth.stages import LEAST_STEPS, Target, check_rising, rooms, share
+from slbi.growth.stages import LEAST_STEPS, Target, check_rising, least_compute, rooms, share
 from slbi.growth.twins import round_mu
 from slbi.nets.widths import Widths
 from slbi.optim.optimizer import SLBI
@@ -46,7 +45,7 @@ def resolved(told: Sequence[float | Target], macs: int) -> tuple[Target, ...]:
 
 
 def first_widths(standard: Widths, target: Target, cost: Cost) -> Widths:
-    """Return the widest network within the first target, all groups alike, a filter at least.
+    """Return the widths that growth starts from: a small network, all groups alike.
 
     Args:
         standard: widths of the network given.
@@ -57,7 +56,7 @@ def first_widths(standard: Widths, target: Target, cost: Cost) -> Widths:
         ValueError: the target is below the narrowest network.
     """
     try:
-        return alike(standard, cost=cost, fits=target.limits)
+        return first(standard, target, cost=cost)
     except ValueError as error:
         raise ValueError(f"targets.0: {error}") from error
 
@@ -136,9 +135,9 @@ class _Way:
                     f"got {allowed}"
                 )
         settings, last = self.course.settings, self.targets[-1]
-        parts = math.fsum((target.size / last.size) ** -settings.tilt for target in self.targets)
-        shorter = min(settings.trunk_share, 1 - settings.trunk_share)
-        least = math.ceil(self._step(last) * parts / shorter) + len(self.targets)
+        least = least_compute(
+            self.targets, self._step(last), tilt=settings.tilt, trunk_share=settings.trunk_share
+        )
         if self.compute < least:
             raise ValueError(
                 f"compute must be at least {least}, so that the last target has a step of growth "
@@ -148,7 +147,7 @@ class _Way:
     def serve(self, number: int) -> None:
         """Grow the trunk up to a target and anneal a fork of it, in place."""
         course, settings, target = self.course, self.course.settings, self.targets[number]
-        part = share(self.compute - course.spent, self.targets[number:], settings.tilt)
+        part = share(self.compute - course.spent, self.targets, number, settings.tilt)
         trunk = int(part * settings.trunk_share)
         most = max(1, trunk // (LEAST_STEPS * self._step(target)))
         trunk_end, end = course.spent + trunk, course.spent + part
@@ -185,11 +184,7 @@ class _Way:
         course.round += bool(begun or wider.changes)
 
     def _aim(self, target: Target) -> Widths | None:
-        """Return the widths that all groups alike have at a target; None if groups are chosen.
-
-        Rounds go towards them. If each levelled its own room, where no filter of a costly group
-        fits, cheap groups would take what is left of one small room after the other.
-        """
+        """Return the widths that all groups alike have at a target; None if groups are chosen."""
         if self.course.settings.settled_where != "alike":
             return None
         limits = self._limits(target.limits)
@@ -200,7 +195,7 @@ class _Way:
         widths, limits = self.course.found.widths, self._limits(room)
         if aim is None:
             return fitted(widths, self.course.asking(), **limits)
-        return levelled(widths, aim, **(limits | Limits(max_width=aim)))
+        return toward(widths, aim, **limits)
 
     def _limits(self, room: Mapping[str, int]) -> Limits:
         settings = self.course.settings

@@ -123,6 +123,19 @@ def parts(targets: Sequence[Target], tilt: float) -> tuple[float, ...]:
     )
 
 
+def least_compute(targets: Sequence[Target], step: int, *, tilt: float, trunk_share: float) -> int:
+    """Return the compute at which the last target has a step of growth and one of annealing.
+
+    Args:
+        targets: rising.
+        step: multiply-accumulates of training of one step of the last target's network.
+        tilt: see `parts`.
+        trunk_share: of a target's part, what growth learns with, in (0, 1).
+    """
+    shorter = min(trunk_share, 1 - trunk_share)
+    return math.ceil(step / (shorter * parts(targets, tilt)[-1])) + len(targets)
+
+
 def share(left: int, targets: Sequence[Target], served: int, tilt: float) -> int:
     """Return what of the compute that is left belongs to the next target.
 

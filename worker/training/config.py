@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from slbi.course.settings import LOOSE, TILT
 from worker.training.groups import Stages, check_by_group, check_table
 from worker.training.ranges import one_of, whole, within
 
@@ -22,13 +23,6 @@ GROWTH_BY_STAGE = (
 
 FIRST = 8
 """Filters that a group starts with where nothing tells how many."""
-
-TILT = 0.4
-"""How much more of the compute small targets get. Source: docs/decisions/0046."""
-
-LOOSE = 0.1
-"""Pull at which twins tell when filters enter and hardly hold weights back. Source:
-docs/decisions/0045."""
 
 TARGETS = ("share", "max_macs", "max_params", "max_latency_ms")
 """What a target of `growth.targets` may tell."""

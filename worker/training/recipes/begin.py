@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Iterable
 
-from slbi.growth.choice import alike, raised
-from slbi.growth.stages import FIRST_SHARE, Target, check_rising
+from slbi.growth.choice import first
+from slbi.growth.stages import Target, check_rising
 from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
 from slbi.structure.path import LayerRecord
@@ -19,8 +19,6 @@ DEFAULT_THRESHOLD = 0.8
 def first_widths(config: GrowthConfig, net: Backbone) -> Widths:
     """Return the widths that a run starts from: with targets a small network, all groups alike.
 
-    It is the widest one within the first target and `FIRST_SHARE` of the standard network.
-
     Args:
         config: of the run.
         net: of the same spec at its standard widths; it needs no data.
@@ -33,19 +31,12 @@ def first_widths(config: GrowthConfig, net: Backbone) -> Widths:
     start = by_group("start", None, config, tuple(net.widths), default=1)
     least = least_widths(config, net.widths)
     target = targets(config, net)[0]
-    params, macs = (int(FIRST_SHARE * whole) for whole in net.cost())
-    small = {"max_params": params, "max_macs": macs}
     narrowest = {group: max(start[group] or 1, least[group]) for group in net.widths}
     standard = Widths({group: max(narrowest[group], net.widths[group]) for group in net.widths})
-    fits = {name: min(limit, small[name]) for name, limit in target.limits.items()}
     try:
-        raised(Widths(narrowest), standard, cost=net.cost, fits=target.limits)
+        return first(standard, target, cost=net.cost, least=narrowest)
     except ValueError as error:
         raise ValueError(f"targets.0: {error}") from error
-    try:
-        return alike(standard, cost=net.cost, fits=fits, least=narrowest)
-    except ValueError:
-        return Widths(narrowest)
 
 
 def targets(config: GrowthConfig, net: Backbone) -> tuple[Target, ...]:
