@@ -76,7 +76,7 @@ class Course:
 
     def __post_init__(self) -> None:
         settings, pull = self.settings, self.settings.settled_pull
-        self.closed = _closed(self.found, settings.exclude)
+        self.closed = closed_groups(self.found, settings.exclude)
         self.sizes = tuple(len(inputs) for inputs, _ in self.batches())
         steps = max(1, settings.round_epochs * len(self.sizes))
         coupled = twinned(self.net, self.found)
@@ -275,7 +275,7 @@ def driven(params: ParamsT, settings: Growth, *, mu: float = 100.0) -> SLBI:
     )
 
 
-def _closed(found: Found, exclude: tuple[str, ...]) -> dict[str, str]:
+def closed_groups(found: Found, exclude: tuple[str, ...]) -> dict[str, str]:
     """Return group -> why it neither grows nor loses filters.
 
     Raises:

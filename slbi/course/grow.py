@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from slbi.course.costs import Costs
-from slbi.course.course import Course, Score, driven
+from slbi.course.course import Course, Score, closed_groups, driven
 from slbi.course.family import Grown
 from slbi.course.settings import Growth
 from slbi.course.targets import first_widths, grow_to_targets, resolved
@@ -43,7 +43,7 @@ def grow(
         batches: gives an epoch of training data each time it is called.
         shape: of one input, without the batch, e.g. (3, 32, 32).
         start: widths to start from, or the share of the filters of every group, in (0, 1]. None is
-            0.25; with targets it is the widest network within the first one, all groups alike.
+            0.25; with targets it is a small network, all groups alike.
         settings: how it is grown; None takes the defaults.
         loss: of what the network says and the labels.
         score: tells the members apart; None leaves that open.
@@ -61,7 +61,8 @@ def grow(
     cost = Costs(net, whole, shape)
     targets = resolved(told.targets, cost(whole.widths)[1])
     if start is None:
-        start = first_widths(whole.widths, targets[0], cost) if targets else 0.25
+        closed = closed_groups(whole, told.exclude)
+        start = first_widths(whole.widths, targets[0], cost, closed) if targets else 0.25
     widths = start if isinstance(start, Widths) else start_widths(whole, ratio=start)
     course = Course(
         net=narrow(net, widths, found=whole),

@@ -4,7 +4,7 @@ Source: docs/method.md, "Growth toward targets".
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -44,19 +44,22 @@ def resolved(told: Sequence[float | Target], macs: int) -> tuple[Target, ...]:
     return targets
 
 
-def first_widths(standard: Widths, target: Target, cost: Cost) -> Widths:
+def first_widths(
+    standard: Widths, target: Target, cost: Cost, closed: Collection[str] = ()
+) -> Widths:
     """Return the widths that growth starts from: a small network, all groups alike.
 
     Args:
         standard: widths of the network given.
         target: the first one.
         cost: parameters and multiply-accumulates at some widths.
+        closed: groups that are never widened.
 
     Raises:
         ValueError: the target is below the narrowest network.
     """
     try:
-        return first(standard, target, cost=cost)
+        return first(standard, target, cost=cost, closed=closed)
     except ValueError as error:
         raise ValueError(f"targets.0: {error}") from error
 

@@ -1,7 +1,7 @@
 """Where a network is widened, when several groups could be: by what one more filter promises."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypedDict, Unpack
 
 import torch
@@ -18,7 +18,7 @@ BEST = 3
 """Groups that take first when they are chosen by gain. Source: docs/decisions/0045."""
 
 DOUBLED = 2.0
-"""Factor by which a group is widened in a round at most, when a room is given out."""
+"""Factor by which a group is widened at most before others have their turn."""
 
 FITS = ("max_params", "max_macs")
 """Caps on what a network costs."""
@@ -76,7 +76,7 @@ def gains(
 def fitted(widths: Widths, first: Sequence[str], **limits: Unpack[Limits]) -> Plan:
     """Return a plan that fills a room: some groups take first, all share what they leave.
 
-    Each group at most doubles in each of the two turns.
+    Those that take first at most double before the others have their turn.
 
     Args:
         widths: of the network as it is.
@@ -87,7 +87,7 @@ def fitted(widths: Widths, first: Sequence[str], **limits: Unpack[Limits]) -> Pl
         ValueError: as `plan`.
     """
     begun = plan(widths, first, ratio=DOUBLED, minimum=1, **limits)
-    return _joined(widths, begun, _filled(begun.widths, tuple(widths), limits))
+    return _joined(widths, [begun, *_filled(begun.widths, tuple(widths), limits)])
 
 
 def levelled(widths: Widths, standard: Widths, **limits: Unpack[Limits]) -> Plan:
@@ -118,7 +118,7 @@ def levelled(widths: Widths, standard: Widths, **limits: Unpack[Limits]) -> Plan
     furthest = max(1, *(most[group] - widths[group] for group in widths))
     begun = plan(widths, order, ratio=1.0, minimum=furthest, **within)
     order = sorted(widths, key=lambda group: begun.widths[group] / standard[group])
-    return _joined(widths, begun, _filled(begun.widths, order, limits))
+    return _joined(widths, [begun, *_filled(begun.widths, order, limits)])
 
 
 def toward(widths: Widths, aim: Widths, **limits: Unpack[Limits]) -> Plan:
@@ -131,28 +131,36 @@ def toward(widths: Widths, aim: Widths, **limits: Unpack[Limits]) -> Plan:
 
 
 def first(
-    standard: Widths, target: Target, *, cost: Cost, least: Mapping[str, int] | None = None
+    standard: Widths,
+    target: Target,
+    *,
+    cost: Cost,
+    least: Mapping[str, int] | None = None,
+    closed: Collection[str] = (),
 ) -> Widths:
     """Return the widths that growth to targets starts from, all groups alike.
 
     It is the widest network within the first target and within `FIRST_SHARE` of the standard one,
-    never below the least widths.
+    never below the least widths. A group that is never widened has its share of the target.
 
     Args:
         standard: widths, all of which are kept at most.
         target: the first one.
         cost: parameters and multiply-accumulates at some widths.
         least: fewest filters of each group; None is 1 of each.
+        closed: groups that are never widened.
 
     Raises:
         ValueError: the least widths are beyond the target.
     """
     narrowest = Widths({group: 1 if least is None else least[group] for group in standard})
-    raised(narrowest, standard, cost=cost, fits=target.limits)
+    served = raised(narrowest, standard, cost=cost, fits=target.limits)
+    held = {group: served[group] for group in closed}
+    narrowest, most = narrowest.replaced(held), standard.replaced(held)
     small = dict(zip(FITS, (int(FIRST_SHARE * whole) for whole in cost(standard)), strict=True))
     fits = {name: min(limit, small[name]) for name, limit in target.limits.items()}
     try:
-        return raised(narrowest, standard, cost=cost, fits=fits)
+        return raised(narrowest, most, cost=cost, fits=fits)
     except ValueError:
         return narrowest
 
@@ -218,22 +226,32 @@ def raised(before: Widths, standard: Widths, *, cost: Cost, fits: Mapping[str, i
     return after
 
 
-def _filled(widths: Widths, order: Sequence[str], limits: Limits) -> Plan:
-    """Return a plan that gives all groups what still fits, in some order where it is short."""
-    return plan(widths, order, ratio=DOUBLED, minimum=1, **limits)
+def _filled(widths: Widths, order: Sequence[str], limits: Limits) -> list[Plan]:
+    """Return plans, one behind the other, that give all groups what fits till nothing does.
+
+    Args:
+        widths: before them.
+        order: who takes first where it is short.
+        limits: of `plan`.
+    """
+    plans = [plan(widths, order, ratio=DOUBLED, minimum=1, **limits)]
+    while plans[-1].changes:
+        plans.append(plan(plans[-1].widths, order, ratio=DOUBLED, minimum=1, **limits))
+    return plans
 
 
-def _joined(widths: Widths, begun: Plan, done: Plan) -> Plan:
-    """Return two plans, one after the other, as one."""
-    wanted = {change.group: change.wanted for change in (*begun.changes, *done.changes)}
+def _joined(widths: Widths, plans: Sequence[Plan]) -> Plan:
+    """Return plans, one behind the other, as one."""
+    wanted = {change.group: change.wanted for each in plans for change in each.changes}
+    last = plans[-1]
     changes = tuple(
         Change(group=group, before=widths[group], after=after, wanted=max(wanted[group], after))
-        for group, after in done.widths.items()
+        for group, after in last.widths.items()
         if after > widths[group]
     )
     grown = {change.group for change in changes}
-    refused = tuple(each for each in done.refused if each.group not in grown)
-    return Plan(widths=done.widths, changes=changes, refused=refused)
+    refused = tuple(each for each in last.refused if each.group not in grown)
+    return Plan(widths=last.widths, changes=changes, refused=refused)
 
 
 def _lesser(most: Mapping[str, int], cap: int | Mapping[str, int] | None) -> dict[str, int]:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from slbi.growth.choice import alike, fitted, gains, levelled, raised
+from slbi.growth.choice import alike, first, fitted, gains, levelled, raised, toward
+from slbi.growth.stages import FIRST_SHARE, Target
 from slbi.growth.twins import twinned
 from slbi.nets.count import count
 from slbi.nets.graph.find import Found, find
@@ -117,3 +118,36 @@ def test_gains_are_of_groups_that_are_full_and_move() -> None:
     after = gains(optimizer, net, cost=cost, found=found)
     assert after[second] == 0
     assert after[first] == before[first]
+
+
+def test_growth_starts_small_and_closed_groups_at_their_share_of_the_target() -> None:
+    net, found = made((64, 128))
+    cost = partial(cost_of, net, found)
+    standard = found.widths
+    params, macs = cost(standard)
+    one, two = standard
+    start = first(standard, Target(max_macs=macs // 2), cost=cost)
+    assert 0.8 * FIRST_SHARE * macs < cost(start)[1] <= FIRST_SHARE * macs
+    low = macs // 100
+    assert cost(first(standard, Target(max_macs=low), cost=cost))[1] <= low
+    least = first(standard, Target(max_params=params // 2), cost=cost, least={one: 20, two: 20})
+    assert dict(least) == {one: 20, two: 20}
+    kept = first(standard, Target(max_macs=macs // 2), cost=cost, closed=[one])
+    assert kept[one] == alike(standard, cost=cost, fits={"max_macs": macs // 2})[one]
+    assert kept[two] < kept[one]
+    with pytest.raises(ValueError, match="must allow the narrowest network"):
+        first(standard, Target(max_macs=5), cost=cost)
+
+
+def test_small_rooms_on_the_way_to_some_widths_lead_there() -> None:
+    net, found = made((2, 2))
+    cost = partial(cost_of, net, found)
+    one, two = found.widths
+    aim = Widths({one: 6, two: 12})
+    widths, limit = found.widths, cost(found.widths)[1]
+    while widths != aim:
+        limit = int(limit * 1.1) + 1
+        widths = toward(widths, aim, cost=cost, max_macs=limit).widths
+        assert cost(widths)[1] <= limit
+        assert all(widths[group] <= aim[group] for group in aim)
+    assert limit < 1.15 * cost(aim)[1]

@@ -34,7 +34,13 @@ def first_widths(config: GrowthConfig, net: Backbone) -> Widths:
     narrowest = {group: max(start[group] or 1, least[group]) for group in net.widths}
     standard = Widths({group: max(narrowest[group], net.widths[group]) for group in net.widths})
     try:
-        return first(standard, target, cost=net.cost, least=narrowest)
+        return first(
+            standard,
+            target,
+            cost=net.cost,
+            least=narrowest,
+            closed=tuple(closed(config, net)),
+        )
     except ValueError as error:
         raise ValueError(f"targets.0: {error}") from error
 
