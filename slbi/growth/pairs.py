@@ -8,21 +8,24 @@ of the new width, for which the old ones are scaled down. Its learning rates by 
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from slbi.growth.seed import RandomSeed, plots
 from slbi.nets.coupling import Tie
 from slbi.nets.graph.find import Found
-from slbi.nets.initial import RELU_GAIN, deviation, draw
+from slbi.nets.initial import draw
 from slbi.nets.widths import Widths
 
 
 class PairedSeed:
     """New filters in equal pairs that are read with opposite signs.
 
-    Of an odd number the last one stays unread. Where a norm follows a reader, its old weights are
-    scaled by the root of their share of the new fan-in, which the statistics of the norm take up:
-    the network computes what it did but for the norm's epsilon. Elsewhere old weights stay.
+    Of an odd number three are equal, and what reads them adds up to nothing; a single one stays
+    unread. New weights that read are as large as the old ones beside them, and scales of norms as
+    the old ones in the mean, so that new filters feel as much gradient as old ones. Where a norm
+    follows a reader, its old weights are scaled by the root of their share of the new fan-in, which
+    the statistics of the norm take up: the network computes what it did but for the norm's epsilon.
+    Elsewhere old weights stay.
     """
 
     @torch.no_grad()
@@ -31,32 +34,68 @@ class PairedSeed:
     ) -> None:
         """Set the rows of new filters and the weights that read them, in place."""
         RandomSeed().plant(net, found, before, generator)
+        parameters = dict(net.named_parameters())
         for group in found.coupling.groups:
-            for tie in group.ties:
-                if tie.role == "reader" and found.widths[group.name] > before[group.name]:
-                    _read(net, tie, before[group.name], found.widths[group.name], generator)
+            old, new = before[group.name], found.widths[group.name]
+            for tie in group.ties if new > old else ():
+                if tie.role == "reader":
+                    _read(net, tie, old, new, generator)
+                elif tie.role == "norm" and tie.fill and tie.tensor in parameters:
+                    scales = tie.entries(parameters[tie.tensor], new)
+                    scales[old:] = scales[:old].mean()
         for plot in plots(net, found, before):
-            half = len(plot.rows) // 2
             turned = plot.weight.movedim(plot.axis, 0)
-            turned[plot.rows[half : 2 * half]] = turned[plot.rows[:half]]
+            for equal in _teams(len(plot.rows)):
+                turned[plot.rows[equal]] = turned[plot.rows[equal[:1]]]
+
+
+def _teams(number: int) -> list[list[int]]:
+    """Return which of some new filters are equal: pairs, three of an odd number, or one alone."""
+    if number < 2:
+        return [[index] for index in range(number)]
+    half = (number - number % 2) // 2
+    teams = [[index, half + index] for index in range(half)]
+    if number % 2:
+        teams[-1].append(number - 1)
+    return teams
+
+
+def _signed(number: int, drawn: Tensor) -> Tensor:
+    """Return what reads some new filters, (number, ...), such that equal ones add up to nothing.
+
+    Args:
+        number: of new filters.
+        drawn: (number, ...) independent values; what is returned is as large as these.
+    """
+    read = torch.zeros_like(drawn)
+    for team in _teams(number):
+        first = drawn[team[0]]
+        match len(team):
+            case 2:
+                read[team[0]], read[team[1]] = first, -first
+            case 3:
+                other = math.sqrt(0.75) * drawn[team[1]]
+                read[team[0]] = first
+                read[team[1]], read[team[2]] = other - first / 2, -other - first / 2
+            case _:
+                pass  # alone: whoever read it would change the function
+    return read
 
 
 def _read(net: nn.Module, tie: Tie, old: int, new: int, generator: torch.Generator) -> None:
-    """Let a reader read new filters, the second half of them with the other sign, in place."""
+    """Let a reader read new filters, in place."""
     weight = net.get_parameter(tie.tensor)
-    half = (new - old) // 2
     turned = weight.movedim(tie.axis, 0)  # (I, ...)
     kept = slice(tie.offset, tie.offset + old * tie.block)
-    first = kept.stop + half * tie.block
-    fan = math.prod(weight.shape) // len(weight)
+    added = slice(kept.stop, tie.offset + new * tie.block)
     normed = tie.absorber is not None and tie.absorber.endswith("running_mean")
-    spread = deviation(fan, gain=RELU_GAIN if normed else 1.0)
-    drawn = draw(tuple(turned[kept.stop : first].shape), weight, generator) * spread
-    turned[kept.stop : first] = drawn
-    turned[first : first + half * tie.block] = -drawn
     if normed and tie.absorber is not None:
         share = math.sqrt(old / new)
         turned[kept] *= share
         mean = net.get_buffer(tie.absorber)
         mean.mul_(share)
         net.get_buffer(tie.absorber.replace("running_mean", "running_var")).mul_(share**2)
+    spread = float(turned[kept].square().mean().sqrt())
+    shape = (new - old, tie.block, *turned.shape[1:])
+    drawn = draw(shape, weight, generator) * spread
+    turned[added] = _signed(new - old, drawn).view(turned[added].shape)

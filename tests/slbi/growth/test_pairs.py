@@ -40,12 +40,35 @@ def test_pairs_leave_the_function_but_for_the_epsilon_of_norms(name: str, traini
     assert (said - after).abs().max() < 1e-2 * said.abs().max()
 
 
-def test_what_new_filters_are_read_with_is_not_zero() -> None:
+def test_what_new_filters_are_read_with_is_as_large_as_what_old_ones_are() -> None:
     _, wider, before, after, _ = paired("small-vgg")
     weight = wider.get_parameter("conv2.weight")
     old, new = before.widths["conv1"], after.widths["conv1"]
-    half = (new - old) // 2
-    assert half >= 1
-    first, second = weight[:, old : old + half], weight[:, old + half : old + 2 * half]
-    assert torch.equal(first, -second)
-    assert first.abs().min() > 0
+    assert new - old > 1
+    assert torch.allclose(weight[:, old:].sum(dim=1), torch.zeros(()).double(), atol=1e-12)
+    sizes = [part.square().mean().sqrt() for part in (weight[:, :old], weight[:, old:])]
+    assert sizes[1] == pytest.approx(sizes[0].item(), rel=0.3)
+    scales = wider.get_parameter("conv1_norm.weight")
+    assert torch.equal(scales[old:], scales[:old].mean().expand(new - old))
+
+
+@pytest.mark.parametrize("more", [1, 2, 3, 5])
+@pytest.mark.parametrize("training", [True, False])
+def test_any_number_of_new_filters_leaves_the_function(more: int, training: bool) -> None:
+    standard = Standard("small-vgg", 1, 8, 10)
+    small = standard.uniform(standard.limits((0.1,))[0])
+    net = standard.fresh(small, torch.Generator().manual_seed(0)).double()
+    images = torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(1)).double()
+    trained_a_little(net, images)
+    found = standard.found().resized(small)
+    wide = small.replaced({"conv3": small["conv3"] + more})
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    source = torch.Generator().manual_seed(2)
+    wider, _ = widen(net, optimizer, wide, found=found, seed=PairedSeed(), generator=source)
+    with torch.no_grad():
+        said, after = net.train(training)(images), wider.train(training)(images)
+    assert (said - after).abs().max() < 1e-2 * said.abs().max()
+    read = wider.get_parameter("conv4.weight")[:, small["conv3"] :]
+    assert torch.allclose(read.sum(dim=1), torch.zeros(()).double(), atol=1e-12)
+    sizes = read.square().mean(dim=(0, 2, 3)).sqrt()
+    assert (sizes == 0).all() if more == 1 else sizes.min() > 0.3 * sizes.max()
