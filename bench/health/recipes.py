@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,28 +66,34 @@ TARGETS: Final[Mapping[str, Mapping[str, Any]]] = {
     "resnet20": {"targets": ({"max_macs": 4_800_000}, {"max_macs": 6_000_000}), "max_width": 64},
 }
 """Backbone -> targets that allow the largest start. The second of the VGG is 30 % of its standard,
-where no group's share is less than the largest start; at the first, 10 %, that of one is."""
+where no group's share is less than the largest start; at the first, 10 %, that of one is. Of the
+ResNet the largest start is more than the standard."""
+
+SMALL: Final = {"targets": ({"max_macs": 1_200_000}, {"max_macs": 2_400_000})}
+"""Targets below the standard of the ResNet, which allow the two smaller starts."""
 
 COMPUTE = 25 * 10**9
 """Training multiply-accumulates of a run toward targets: about 5 s of one core."""
 
 
 def for_widths() -> Iterator[Trial]:
-    """Yield runs that differ in seed and start alone, by mode and backbone."""
+    """Yield runs that differ in seed and start alone, by mode, name and backbone."""
+    asked: list[tuple[str, str, str, Mapping[str, Any], tuple[int, ...]]] = []
     for backbone in ROUNDS:
-        toward = {**TARGETS[backbone], "max_training_macs": COMPUTE}
-        for mode, growth in (("rounds", ROUNDS[backbone]), ("targets", toward)):
-            for start in STARTS:
-                for seed in SEEDS:
-                    yield Trial(
-                        part="widths",
-                        mode=mode,
-                        name="cap",
-                        backbone=backbone,
-                        start=start,
-                        seed=seed,
-                        growth=growth,
-                    )
+        asked.append(("rounds", "cap", backbone, ROUNDS[backbone], STARTS))
+        asked.append(("targets", "targets", backbone, TARGETS[backbone], STARTS))
+    asked.append(("targets", "small targets", "resnet20", SMALL, STARTS[:2]))
+    for mode, name, backbone, growth, starts in asked:
+        for start, seed in product(starts, SEEDS):
+            yield Trial(
+                part="widths",
+                mode=mode,
+                name=name,
+                backbone=backbone,
+                start=start,
+                seed=seed,
+                growth=growth if mode == "rounds" else {**growth, "max_training_macs": COMPUTE},
+            )
 
 
 def for_ends() -> Iterator[Trial]:

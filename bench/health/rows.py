@@ -22,6 +22,7 @@ class BirthRow:
     """Which widening of the trunk, from 1."""
     before: int
     """Filters of the layer before."""
+    after: int
     steps: int
     """Steps of the trunk that they were watched for: an epoch, or what was left of it."""
     best: tuple[float, ...]
@@ -30,6 +31,11 @@ class BirthRow:
     """Likewise in the first window."""
     mean: tuple[float, ...]
     """Likewise over all steps as one window."""
+
+    @property
+    def new(self) -> int:
+        """Return how many filters they are."""
+        return self.after - self.before
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -104,6 +104,7 @@ def learned(birth: Birth) -> BirthRow:
         layer=birth.layer,
         round=birth.round,
         before=birth.before,
+        after=birth.after,
         steps=steps,
         best=_rounded(best.tolist()),
         first=_rounded(first.tolist()),
