@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean
 from typing import Final
 
 from bench.health.births import SHARE
-from bench.health.rows import NetworkRow, RecipeRow, TrunkRow
+from bench.health.rows import BirthRow, NetworkRow, RecipeRow, TrunkRow
 
 WAY: Final = "pairs"
 """The way of growth toward targets, which the claims are about; others are there to compare."""
@@ -108,16 +108,23 @@ def ways(rows: Iterable[TrunkRow]) -> dict[tuple[str, str], list[TrunkRow]]:
 def learning(rows: Sequence[TrunkRow], layer: str | None = None) -> Learning:
     """Return what new filters of some trunks learned, of all layers or one."""
     births = [birth for row in rows for birth in row.births if layer in {None, birth.layer}]
-    seen = [birth for birth in births if birth.steps]
-    return Learning(
-        seeds=len(rows),
-        filters=sum(birth.new for birth in births),
-        unseen=sum(birth.new for birth in births if not birth.steps),
-        reached=sum(_reaching(birth.best) for birth in seen),
-        first=sum(_reaching(birth.first) for birth in seen),
-        mean=sum(_reaching(birth.mean) for birth in seen),
-        steps=min((birth.steps for birth in seen), default=0),
-    )
+    return _counted(births, len(rows))
+
+
+def paired(rows: Sequence[TrunkRow]) -> dict[str, Learning]:
+    """Return what new filters learned that came in pairs, and those left over of an odd number.
+
+    Pairs come first; of an odd number the last one has no other, and nothing reads it at first.
+    """
+    pairs, over = [], []
+    for birth in (birth for row in rows for birth in row.births):
+        last = birth.after - birth.new % 2
+        pairs.append(_part(birth, birth.before, last))
+        over.append(_part(birth, last, birth.after))
+    return {
+        name: _counted([birth for birth in births if birth.new], len(rows))
+        for name, births in (("in pairs", pairs), ("left over", over))
+    }
 
 
 def behind(rows: Sequence[TrunkRow]) -> dict[str, Learning]:
@@ -210,6 +217,32 @@ def _beyond_targets(row: RecipeRow) -> list[str]:
     if row.limits and target != len(row.limits):
         told.append(f"{len(row.limits)} targets, served {target}")
     return told
+
+
+def _counted(births: Sequence[BirthRow], seeds: int) -> Learning:
+    seen = [birth for birth in births if birth.steps]
+    return Learning(
+        seeds=seeds,
+        filters=sum(birth.new for birth in births),
+        unseen=sum(birth.new for birth in births if not birth.steps),
+        reached=sum(_reaching(birth.best) for birth in seen),
+        first=sum(_reaching(birth.first) for birth in seen),
+        mean=sum(_reaching(birth.mean) for birth in seen),
+        steps=min((birth.steps for birth in seen), default=0),
+    )
+
+
+def _part(birth: BirthRow, first: int, end: int) -> BirthRow:
+    """Return the row of some of a birth's filters, from the one numbered `first` up to `end`."""
+    taken = slice(first - birth.before, end - birth.before)
+    return replace(
+        birth,
+        before=first,
+        after=end,
+        best=birth.best[taken],
+        first=birth.first[taken],
+        mean=birth.mean[taken],
+    )
 
 
 def _agreement(

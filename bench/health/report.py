@@ -19,6 +19,7 @@ from bench.health.claims import (
     beyond,
     learning,
     living,
+    paired,
     ways,
 )
 from bench.health.dead import READ
@@ -32,6 +33,8 @@ GROWTH = {"rounds": "by rounds", "targets": "toward targets"}
 
 MOST = 4
 """Layers that a cell names at most."""
+
+_COUNTS = ("seeds", "grown", "reached", "at once", "all along", "least steps", "not watched")
 
 _HEAD = """# Whether growth is healthy
 
@@ -48,7 +51,8 @@ A filter's gradient norm is the norm of the loss's gradient over its slice, aver
 steps in a row, relative to the median of the same average over all filters that its layer had when
 it was born. It has reached its layer if that is {SHARE} or more in one of the windows of the first
 epoch after its birth; only steps of the trunk count, so a trunk that was done earlier gives less
-than an epoch. "At once" is the first window, "all along" one window of all steps watched.
+than an epoch. "At once" is the first window, "all along" one window of all steps watched. "Left
+over" are those without another to cancel them: of an odd number the last, which nothing reads.
 """
 
 _DEAD = f"""## Are filters dead
@@ -163,10 +167,12 @@ def learned(trunks: Sequence[TrunkRow]) -> str:
     """Return the table of what new filters learned."""
     body = []
     for (way, backbone), rows in ways(trunks).items():
-        found = learning(rows)
-        body.append([way, backbone, str(found.seeds), *_learning(found)])
-    head = ["new filters", "backbone", "seeds", "grown", "reached", "at once", "all along"]
-    return _table([*head, "least steps", "not watched"], body)
+        body.append([way, backbone, "all", *_learning(learning(rows))])
+        if way == WAY:
+            body += [
+                [way, backbone, which, *_learning(found)] for which, found in paired(rows).items()
+            ]
+    return _table(["new filters", "backbone", "which", *_COUNTS], body)
 
 
 def lagging(trunks: Sequence[TrunkRow]) -> str:
@@ -178,8 +184,7 @@ def lagging(trunks: Sequence[TrunkRow]) -> str:
     ]
     if not body:
         return "In every layer all new filters reached."
-    head = ["new filters", "backbone", "layer", "grown", "reached", "at once", "all along"]
-    table = _table([*head, "least steps", "not watched"], body)
+    table = _table(["new filters", "backbone", "layer", *_COUNTS], body)
     return f"Layers in which not all of them did:\n\n{table}"
 
 
@@ -258,7 +263,7 @@ def _learning(found: Learning) -> list[str]:
     counts = (found.reached, found.first, found.mean)
     cells = [_percent(count / seen) if seen else "" for count in counts]
     cells[0] = _bold(cells[0], plain=found.share >= LEARN)
-    return [str(found.filters), *cells, str(found.steps), str(found.unseen)]
+    return [str(found.seeds), str(found.filters), *cells, str(found.steps), str(found.unseen)]
 
 
 def _where(where: Mapping[str, int]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.health import rows
-from bench.health.claims import agreements, apart, behind, beyond, learning, living
+from bench.health.claims import agreements, apart, behind, beyond, learning, living, paired
 from bench.health.dead import Layer
 from bench.health.report import main, text
 from bench.health.rows import BirthRow, MemberRow, NetworkRow, RecipeRow, TrunkRow
@@ -96,6 +96,13 @@ def test_filters_that_reach_are_counted_and_those_not_watched_are_told() -> None
     assert list(behind([TRUNK])) == ["a.weight"]
 
 
+def test_of_an_odd_number_the_last_filter_is_left_over() -> None:
+    found = paired([TRUNK])
+    assert (found["in pairs"].filters, found["in pairs"].reached) == (4, 1)
+    assert (found["left over"].filters, found["left over"].reached) == (2, 2)
+    assert found["in pairs"].unseen == 2
+
+
 def test_a_filter_that_is_constant_and_unread_is_dead_once() -> None:
     (found,) = living([TRUNK])
     assert (found.filters, found.constant, found.unread, found.dead) == (10, 2, 1, 2)
@@ -168,7 +175,7 @@ def test_the_page_says_what_does_not_hold_and_where(tmp_path: Path) -> None:
     said = page.read_text()
     assert "within an epoch: **does not hold** (small-vgg 75 %)" in said
     assert "are dead: **does not hold** (most at a budget: small-vgg 20 %)" in said
-    assert "| pairs | small-vgg | `a` | 3 | **66.7 %** |" in said
+    assert "| pairs | small-vgg | `a` | 1 | 3 | **66.7 %** |" in said
     assert "runs end" not in said
 
 
