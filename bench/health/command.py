@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     torch.set_num_threads(1)
     have = {row.key for row in rows.read(options.into)}
-    for key, make in planned(options.only, options.seeds):
+    for key, make in planned(options.only, options.seeds, options.ways):
         if key in have:
             continue
         row = make()
@@ -37,19 +37,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def planned(parts: Sequence[str], seeds: int) -> Iterator[tuple[str, Callable[[], Row]]]:
+def planned(
+    parts: Sequence[str], seeds: int, ways: Sequence[str]
+) -> Iterator[tuple[str, Callable[[], Row]]]:
     """Yield the key of every row there should be, and what makes it.
 
     Args:
         parts: of `PARTS`.
         seeds: of the trunks.
+        ways: of the trunks.
     """
     for part, trials in (("ends", recipes.for_ends), ("widths", recipes.for_widths)):
         if part in parts:
             for trial in trials():
                 yield trial.key, partial(recipes.made, trial)
     if "trunks" in parts:
-        for seed, backbone, way in product(range(seeds), trunks.SIZES, trunks.WAYS):
+        for seed, backbone, way in product(range(seeds), trunks.SIZES, ways):
             yield (
                 trunks.key(way, backbone, seed),
                 partial(trunks.watched, way, backbone, seed),
@@ -64,5 +67,6 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART")
     parser.add_argument("--seeds", type=int, default=2, help="of the trunks, how many")
+    parser.add_argument("--ways", nargs="+", choices=tuple(trunks.WAYS), default=tuple(trunks.WAYS))
     parser.add_argument("--into", type=Path, default=rows.FILE, metavar="FILE")
     return parser.parse_args(argv)

@@ -62,8 +62,8 @@ ROUNDS: Final[Mapping[str, Mapping[str, Any]]] = {
 width of its own a group of the ResNet could not become as wide as the largest start."""
 
 TARGETS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "vgg11": {"targets": ({"max_macs": 1_300_000}, {"max_macs": 3_900_000})},
     "resnet20": {"targets": ({"max_macs": 4_800_000}, {"max_macs": 6_000_000}), "max_width": 64},
+    "vgg11": {"targets": ({"max_macs": 1_300_000}, {"max_macs": 3_900_000})},
 }
 """Backbone -> targets that allow the largest start. The second of the VGG is 30 % of its standard,
 where no group's share is less than the largest start; at the first, 10 %, that of one is. Of the
@@ -78,11 +78,11 @@ COMPUTE = 25 * 10**9
 
 def for_widths() -> Iterator[Trial]:
     """Yield runs that differ in seed and start alone, by mode, name and backbone."""
-    asked: list[tuple[str, str, str, Mapping[str, Any], tuple[int, ...]]] = []
-    for backbone in ROUNDS:
-        asked.append(("rounds", "cap", backbone, ROUNDS[backbone], STARTS))
-        asked.append(("targets", "targets", backbone, TARGETS[backbone], STARTS))
-    asked.append(("targets", "small targets", "resnet20", SMALL, STARTS[:2]))
+    asked: list[tuple[str, str, str, Mapping[str, Any], tuple[int, ...]]] = [
+        ("targets", "small targets", "resnet20", SMALL, STARTS[:2])
+    ]
+    asked += [("targets", "targets", name, growth, STARTS) for name, growth in TARGETS.items()]
+    asked += [("rounds", "cap", name, growth, STARTS) for name, growth in ROUNDS.items()]
     for mode, name, backbone, growth, starts in asked:
         for start, seed in product(starts, SEEDS):
             yield Trial(

@@ -80,7 +80,7 @@ def test_a_run_of_the_recipe_is_read_as_it_was() -> None:
 
 
 def test_what_has_a_row_is_not_measured_again(tmp_path: Path) -> None:
-    keys = [key for key, _ in planned(PARTS, 2)]
+    keys = [key for key, _ in planned(PARTS, 2, tuple(WAYS))]
     assert len(set(keys)) == len(keys)
     file = tmp_path / "rows.jsonl"
     for trial in for_ends():
