@@ -160,12 +160,17 @@ def living(rows: Sequence[TrunkRow]) -> list[Living]:
 
 
 def agreements(rows: Iterable[RecipeRow]) -> list[Agreement]:
-    """Return how far widths are apart, of every tuned network of runs of one kind."""
+    """Return how far widths are apart, of every tuned network of runs of one kind.
+
+    Kinds of which one start alone has rows are left out.
+    """
     kinds: dict[tuple[str, str, str], list[RecipeRow]] = {}
     for row in rows:
         kinds.setdefault((row.mode, row.name, row.backbone), []).append(row)
     found = []
     for same in kinds.values():
+        if len({row.start for row in same}) == 1:
+            continue
         tuned = [_tuned(row) for row in same]
         for network in dict.fromkeys(name for names in tuned for name in names):
             there = [

@@ -126,6 +126,10 @@ def test_the_group_that_is_furthest_apart_is_told_by_seed_and_by_start() -> None
     assert found.final
 
 
+def test_of_one_start_alone_nothing_is_said() -> None:
+    assert agreements([grown(8, 0, 10, 10), grown(8, 1, 20, 10)]) == []
+
+
 def test_a_run_at_its_caps_is_within_them() -> None:
     assert beyond(RUN) == []
 
