@@ -4,6 +4,7 @@ from slbi.course.family import Grown, Member
 from slbi.course.grow import grow
 from slbi.course.settings import Growth
 from slbi.growth.narrow import narrow, start_widths
+from slbi.growth.stages import Target
 from slbi.growth.widen import widen
 from slbi.nets.count import count
 from slbi.nets.graph.find import Found, find
@@ -20,6 +21,7 @@ __all__ = [
     "Growth",
     "Member",
     "Sliced",
+    "Target",
     "Widths",
     "count",
     "find",

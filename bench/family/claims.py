@@ -6,9 +6,9 @@ Source of the claims: issue 6, "Must hold".
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.family.stats import Line, margins
+from bench.family.stats import Line, front, margins
 
-OURS = "ours-votes"
+OURS = "ours"
 """The method that the claims are about."""
 
 NARROW = ("uniform-even", "uniform-epochs")
@@ -51,9 +51,9 @@ def verdicts(there: Sequence[Line], triple: Sequence[Line]) -> list[Verdict]:
             rivals = [at[name] for name in names if name in at]
             told += _told(claim, at[OURS], rivals, lambda ahead: min(ahead) >= AHEAD)
         told += _told(
-            f"ours is not below 2 and 3 at 3 C at {BUDGETS_OF_A_FRONT} budgets or more",
-            at[OURS],
-            [line for line in triple if line.method in (*NARROW, *PRUNED)],
+            f"ours' front is not below 2's and 3's at 3 C at {BUDGETS_OF_A_FRONT} budgets or more",
+            front(at[OURS]),
+            [front(line) for line in triple if line.method in (*NARROW, *PRUNED)],
             lambda ahead: sum(each >= 0 for each in ahead) >= BUDGETS_OF_A_FRONT,
         )
     if "ours-alone" in at:

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     torch.set_num_threads(1)
     data = images(options.dataset, options.images)
-    count = len(data.train) + len(data.validation)
+    count = options.images or len(data.train) + len(data.validation)
     standard = Standard(options.backbone, data.channels, data.size, len(data.train.classes))
     first = options.first_seed
     for seed, method in rows.missing(
@@ -39,7 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         compute=int(options.compute),
         seeds=range(first, first + options.seeds),
     ):
-        task = Task(standard=standard, data=data, compute=int(options.compute), seed=seed)
+        task = Task(
+            standard=standard,
+            data=data,
+            images=count,
+            compute=int(options.compute),
+            seed=seed,
+        )
         began, busy = time.perf_counter(), time.process_time()
         outcome = METHODS[method](task)
         row = rows.written(

@@ -4,28 +4,37 @@ from bench.family import ours, rivals_grown, rivals_pruned, rivals_uniform
 from bench.family.task import Method
 
 METHODS: dict[str, Method] = {
-    "ours-votes": ours.by_votes,
+    "ours": ours.ours,
     "uniform-even": rivals_uniform.evenly,
     "uniform-epochs": rivals_uniform.by_epochs,
     "pruned-l2": rivals_pruned.by_norm,
     "pruned-taylor": rivals_pruned.by_taylor,
-    "ours-fill": ours.by_fill,
-    "ours-pairs": ours.by_votes_in_pairs,
-    "ours-loose": ours.by_loose_votes,
-    "grown-uniform": ours.by_uniform,
     "grown-reference": rivals_grown.by_reference,
     "grown-variance-transfer": rivals_grown.by_variance_transfer,
     "grown-gradmax": rivals_grown.by_gradmax,
+    "ours-gain": ours.varied(choose=ours.choose_votes),
+    "ours-full": ours.varied(choose=ours.choose_full),
+    "ours-level": ours.varied(tilt=0.0),
+    "ours-steep": ours.varied(tilt=0.8),
+    "ours-tight": ours.varied(coupling=1.0),
+    "ours-unread": ours.varied(widen=ours.at_random),
+    "ours-long-trunk": ours.varied(trunk_share=0.7),
+    "ours-short-trunk": ours.varied(trunk_share=0.3),
     "uniform-alone": rivals_uniform.alone,
     "ours-alone": ours.alone,
 }
 """Name -> method, in the order in which they are run."""
 
 TITLES = {
-    "ours-votes": "ours: layers by fill x momentum per cost",
-    "ours-fill": "ours: full layers",
-    "ours-pairs": "ours: the first, filters in cancelling pairs",
-    "ours-loose": "ours: in pairs, twins pull a tenth",
+    "ours": "**ours**: layers alike, cancelling pairs, loose twins",
+    "ours-gain": "6 ours, layers by Gamma: gain per cost",
+    "ours-full": "6 ours, layers by Gamma: full ones",
+    "ours-level": "ours, no tilt",
+    "ours-steep": "ours, twice the tilt",
+    "ours-tight": "ours, twins pull fully",
+    "ours-unread": "ours, new filters nobody reads",
+    "ours-long-trunk": "ours, trunk 0.7 of the compute",
+    "ours-short-trunk": "ours, trunk 0.3 of the compute",
     "ours-alone": "ours, one budget, all of C each",
     "uniform-even": "2a narrow from scratch, C/5 each",
     "uniform-epochs": "2b narrow from scratch, equal epochs",
@@ -33,8 +42,7 @@ TITLES = {
     "pruned-l2": "3 dense C/2, Torch-Pruning L2, C/10 each",
     "pruned-taylor": "3 dense C/2, Torch-Pruning Taylor, C/10 each",
     "grown-reference": "4 the reference's rule, restart",
-    "grown-variance-transfer": "5 variance transfer, all layers alike",
-    "grown-gradmax": "5 GradMax, all layers alike",
-    "grown-uniform": "6 our engine, all layers alike",
+    "grown-variance-transfer": "5 variance transfer under SGD",
+    "grown-gradmax": "5 GradMax under SGD",
 }
 """Name -> what a table calls it, in its order."""

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
-from bench.family.task import Outcome, Task
+from bench.family.task import Method, Outcome, Task
 from bench.family.training import coupled
 from bench.family.transferred import in_pairs
-from bench.family.trunk import Choose, Means, Room, Trunk, Way, grown
+from bench.family.trunk import Means, Room, Trunk, Way, grown
+from slbi.course.settings import LOOSE, TILT
 from slbi.growth.choice import BEST, fitted, gains
 from slbi.growth.rule import due, fills
 from slbi.growth.widen import widen
@@ -20,43 +22,25 @@ from slbi.optim.optimizer import SLBI
 THRESHOLD = 0.8
 """Fill at which a group is full. Source: docs/method.md, "Growth"."""
 
-LOOSE = 0.1
-"""Coupling at which twins tell when filters enter and hardly pull on them."""
 
-
-def by_fill(task: Task) -> Outcome:
-    """Widen the groups that are full, whatever they cost."""
-    return grown(task, FILL)
-
-
-def by_votes(task: Task) -> Outcome:
-    """Widen the three groups of the best fill x momentum per cost."""
-    return grown(task, VOTES)
-
-
-def by_votes_in_pairs(task: Task) -> Outcome:
-    """Widen by votes, in pairs of filters that are read at once and cancel."""
-    return grown(task, replace(VOTES, widen=in_pairs))
-
-
-def by_loose_votes(task: Task) -> Outcome:
-    """Widen by votes and in pairs, with twins that pull a tenth as strongly."""
-    return grown(task, replace(VOTES, widen=in_pairs, coupling=LOOSE))
-
-
-def by_uniform(task: Task) -> Outcome:
-    """Widen all groups alike (rival 6): the same trunk and forks without Gamma's choice."""
-    return grown(task, UNIFORM)
+def ours(task: Task) -> Outcome:
+    """Grow as the service does by default: alike, in pairs, with twins that pull little."""
+    return grown(task, OURS)
 
 
 def alone(task: Task) -> Outcome:
-    """Grow to one budget with all of the compute, a run for each budget, by votes."""
+    """Grow to one budget with all of the compute, a run for each budget."""
     outcome = Outcome()
     for budget in task.budgets:
-        one = grown(replace(task, budgets=(budget,)), VOTES)
+        one = grown(replace(task, budgets=(budget,)), OURS)
         outcome.members += one.members
         outcome.runs += one.runs
     return outcome
+
+
+def varied(**change: Any) -> Method:  # noqa: ANN401 - any field of a way
+    """Return ours with another choice in its way."""
+    return lambda task: grown(task, replace(OURS, **change))
 
 
 def choose_full(trunk: Trunk, room: Room) -> Widths:
@@ -90,13 +74,7 @@ def by_slbi(net: nn.Module, found: Found, task: Task, coupling: float) -> Optimi
     return coupled(net, found, task.settings, coupling=coupling)
 
 
-def _way(choose: Choose) -> Way:
-    return Way(choose=choose, widen=at_random, drive=by_slbi)
-
-
-FILL = _way(choose_full)
-VOTES = _way(choose_votes)
-UNIFORM = _way(choose_uniform)
+OURS = Way(choose=choose_uniform, widen=in_pairs, drive=by_slbi, tilt=TILT, coupling=LOOSE)
 
 
 def _fitted(trunk: Trunk, room: Room, first: Sequence[str]) -> Widths:

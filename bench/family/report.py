@@ -13,7 +13,7 @@ from bench.family.claims import OURS, PRUNED, SEEDS, verdicts
 from bench.family.methods import TITLES
 from bench.family.plot import drawn
 from bench.family.rows import Row
-from bench.family.stats import Line, Setting, Stat, lines, margins, settings
+from bench.family.stats import Line, Setting, Stat, lines, margins, overtaken, settings
 
 PAGE = Path("docs/results/family.md")
 """Where the tables go."""
@@ -81,8 +81,14 @@ def section(rows: Sequence[Row], setting: Setting) -> list[str]:
             )
         )
     if ours is not None and any(line.method in PRUNED for line in there):
+        pruned = [line for line in there if line.method in PRUNED]
         blocks.append("Seconds of one core until the member of a budget is ready:")
-        blocks.append(seconds([ours, *(line for line in there if line.method in PRUNED)]))
+        blocks.append(seconds([ours, *pruned]))
+        blocks.append(
+            "The same until ours has, within a budget, the accuracy of what was pruned to it, and "
+            "in brackets how many times the rival's seconds that is:"
+        )
+        blocks.append(races(ours, pruned))
     return blocks
 
 
@@ -136,6 +142,20 @@ def seconds(there: Sequence[Line]) -> str:
         for line in there
     ]
     return _table(["method", *map(_percent, budgets)], body)
+
+
+def races(ours: Line, rivals: Sequence[Line]) -> str:
+    """Return the table of seconds until ours is as accurate as each rival, budget by budget."""
+    budgets = _budgets(rivals)
+    body = []
+    for rival in rivals:
+        cells = []
+        for budget in budgets:
+            taken = overtaken(ours, rival, budget)
+            theirs = rival.points[budget].cpu_seconds
+            cells.append("never" if taken is None else f"{taken:.0f} ({taken / theirs:.2f})")
+        body.append([f"as accurate as {TITLES[rival.method]}", *cells])
+    return _table(["ours", *map(_percent, budgets)], body)
 
 
 def title(setting: Setting) -> str:

@@ -43,7 +43,7 @@ class Row:
     dataset: str
     backbone: str
     images: int
-    """Training images, those held out for validation included."""
+    """Training images, the tenth that is left out included."""
     compute: int
     """Training multiply-accumulates that each of its runs might spend."""
     seed: int
@@ -88,7 +88,7 @@ def written(
         method=method,
         dataset=task.data.name,
         backbone=standard.name,
-        images=len(task.data.train) + len(task.data.validation),
+        images=task.images,
         compute=task.compute,
         seed=task.seed,
         runs=tuple(outcome.runs),

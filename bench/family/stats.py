@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.family.rows import MemberRow, Row
 
@@ -71,6 +71,31 @@ def margins(ours: Line, rivals: Sequence[Line]) -> dict[float, tuple[float, str]
             best = max(there, key=lambda rival: rival.points[budget].test.mean)
             found[budget] = (point.test.mean - best.points[budget].test.mean, best.method)
     return found
+
+
+def overtaken(ours: Line, rival: Line, budget: float) -> float | None:
+    """Return the seconds until ours has a member as accurate as a rival's, and no dearer than it.
+
+    None where it never has.
+    """
+    least = rival.points[budget].test.mean
+    ready = [
+        point.cpu_seconds
+        for within, point in ours.points.items()
+        if within <= budget and point.test.mean >= least
+    ]
+    return min(ready, default=None)
+
+
+def front(line: Line) -> Line:
+    """Return a line on which every budget has the best member that is within it."""
+    points: dict[float, Point] = {}
+    best: Point | None = None
+    for budget, point in sorted(line.points.items()):
+        if best is None or point.test.mean > best.test.mean:
+            best = point
+        points[budget] = best
+    return replace(line, points=points)
 
 
 def stat(values: Sequence[float]) -> Stat:

@@ -24,6 +24,8 @@ class Task:
 
     standard: Standard
     data: Data
+    images: int
+    """Training images, the tenth that is left out included."""
     budgets: tuple[float, ...] = BUDGETS
     """Rising shares of the standard network's multiply-accumulates, in (0, 1]."""
     compute: int

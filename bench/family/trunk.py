@@ -15,10 +15,10 @@ from torch.optim import Optimizer
 
 from bench.family.ledger import learned, steps
 from bench.family.networks import Standard
-from bench.family.task import BUDGETS, Outcome, Run, Task
+from bench.family.task import Outcome, Run, Task
 from bench.family.training import Stream, constant, cosine, plain, train
 from slbi.growth.fork import fork
-from slbi.growth.stages import LEAST_STEPS, Target, rooms, share
+from slbi.growth.stages import FIRST_SHARE, LEAST_STEPS, Target, rooms, share
 from slbi.growth.twins import round_mu
 from slbi.nets.graph.find import Found
 from slbi.nets.widths import Widths
@@ -77,7 +77,7 @@ class Way:
     choose: Choose
     widen: Widen
     drive: Drive
-    start: float = BUDGETS[0]
+    start: float = FIRST_SHARE
     """Share of the standard network's multiply-accumulates to start with, all groups alike."""
     rise: float = 1.25
     """Factor by which a round raises the multiply-accumulates at most, above 1."""
@@ -106,9 +106,9 @@ def grown(task: Task, way: Way) -> Outcome:
     trunk = _started(task, way, source)
     means = Means(task=task, stream=stream, run=run, generator=source)
     outcome = Outcome()
+    targets = [Target(max_macs=macs) for macs in task.limits]
     for index, (budget, limit) in enumerate(zip(task.budgets, task.limits, strict=True)):
-        ahead = [Target(max_macs=macs) for macs in task.limits[index:]]
-        stage = share(run.ledger.left, ahead, way.tilt)
+        stage = share(run.ledger.left, targets, index, way.tilt)
         end = run.ledger.spent + stage
         _stage(trunk, way, means, limit, int(stage * way.trunk_share))
         forked, onward = fork(trunk.net, trunk.optimizer, partial(plain, settings=task.settings))

@@ -29,7 +29,7 @@ from service.jobs.source_refusals import (
     wrong_widths,
 )
 from service.jobs.sources import FoundSource
-from service.jobs.targets import filled, limits_of, wrong_settings, wrong_targets
+from service.jobs.targets import at_first, filled, limits_of, wrong_settings, wrong_targets
 from service.spec.jobs import (
     FromSource,
     GrowSpec,
@@ -257,7 +257,10 @@ def _toward(checked: CheckedSpec) -> CheckedSpec:
     if checked.stem is None:
         return checked
     limits = limits_of(spec.growth, checked.backbone.standard_widths, checked.costs)
-    start = filled(limits[0], first, largest, checked.costs)
+    standard = checked.backbone.standard_widths
+    widest = {group: max(width, standard[group]) for group, width in first.items()}
+    small = at_first(limits[0], checked.costs(standard))
+    start = filled(small, first, widest, checked.costs)
     return replace(
         checked,
         first=start if spec.growth.start == "auto" else first,

@@ -17,6 +17,9 @@ Costs = Callable[[Mapping[str, int]], Cost]
 _SHARES = 4096
 """Steps in which all groups are widened alike."""
 
+_FIRST_SHARE = 1 / 32
+"""Part of the standard network that growth starts with at most. Source: slbi/growth/stages.py."""
+
 LEFT_TO_TARGETS = ("max_params", "max_macs", "max_latency_ms", "max_epochs")
 """Caps of a growth that its targets take the place of."""
 
@@ -33,6 +36,12 @@ def limits_of(
             told["max_macs"] = int(told.pop("share") * whole)
         found.append(told)
     return found
+
+
+def at_first(limits: Mapping[str, float], standard: Cost) -> Mapping[str, float]:
+    """Return what the first network may have: no more than the first target, nor than a share."""
+    small = {"max_macs": _FIRST_SHARE * standard.macs, "max_params": _FIRST_SHARE * standard.params}
+    return {name: min(limit, small.get(name, limit)) for name, limit in limits.items()}
 
 
 def filled(

@@ -100,7 +100,7 @@ class GrowthSpec(Strict):
         Width | dict[str, Width] | Literal["auto"] | None,
         Field(
             description="Filters a group starts with: one number, or one per group. auto is 8, or,"
-            " with targets, what the first one allows, all groups alike."
+            " with targets, what the first one and a 32nd of the standard cost allow, all alike."
         ),
     ] = None
     targets: Annotated[

@@ -10,7 +10,8 @@ from slbi.nets.graph.find import Found
 from slbi.structure.path import PathList
 
 Kind = Literal["grown", "pruned", "tuned"]
-"""A round's network, what its support left of it, or either of the last ones after tuning."""
+"""A round's network, what its support left of it, or either of the last ones after tuning. With
+targets: the trunk at a target, and the target's network, which is a fork of it, annealed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +24,8 @@ class Member:
     """Its coupling and widths."""
     kind: Kind
     origin: str
-    """How it came about, e.g. "round 2", "round 2, support", "tuned", "support, tuned"."""
+    """How it came about, e.g. "round 2", "round 2, support", "tuned", "support, tuned"; with
+    targets "trunk at target 1" and "target 1 of 3: max_macs 500000"."""
     params: int
     macs: int
     """Multiply-accumulates of one input."""
@@ -41,12 +43,14 @@ class Grown:
     """Why the rounds ended, for people."""
     path: PathList
     """Which filters were in the support after every epoch, and every widening with its reason."""
+    compute: int
+    """Multiply-accumulates that were spent on training, and on measuring norms anew."""
 
     @property
     def best(self) -> Member:
         """Return the member of the highest score, of equals the one of the fewest MACs.
 
-        Where no scores were told it is the grown network, tuned.
+        Where no scores were told it is the grown network, tuned, or that of the last target.
         """
         told = [member for member in self.members if not math.isnan(member.score)]
         if told:

@@ -2,12 +2,50 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final, Literal
+
+from slbi.growth.stages import Target
+
+Where = Literal["alike", "full", "gain"]
+"""Which groups are widened, see `Growth.where`."""
+
+LOOSE: Final = 0.1
+"""Pull at which twins tell when filters enter and hardly hold weights back. Source:
+docs/decisions/0045."""
+
+TILT: Final = 0.4
+"""How much more of the compute small targets get. Source: docs/decisions/0046."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Growth:
-    """The settings of a growth."""
+    """The settings of a growth.
 
+    With targets growth ends when all are served; rounds and their length follow from them and from
+    `compute`, so that `rounds`, `round_epochs`, `ratio` and `minimum` are not asked.
+    """
+
+    targets: tuple[float | Target, ...] = ()
+    """What networks may cost, rising: for each of them there will be one. A number in (0, 1] is a
+    share of the multiply-accumulates of the network given."""
+    compute: int | None = None
+    """With targets: multiply-accumulates of the whole training, 3 times those of a forward pass for
+    each input; None: those of `tune_epochs` epochs of the last target's network."""
+    tilt: float = TILT
+    """With targets: how much more of the compute small ones get, in [0, 1]: three quarters are
+    shared out as cost to the power -tilt, one as cost, for equal steps."""
+    trunk_share: float = 0.5
+    """With targets: part of a target's compute that growth learns with, in (0, 1); the rest anneals
+    the target's network."""
+    rise: float = 1.25
+    """With targets: factor by which a round raises the cost at most, above 1."""
+    where: Where | None = None
+    """Which groups are widened: full, those whose fill has reached the threshold; gain, of these
+    the three that promise most for what a filter costs; alike, with targets, all groups, so that
+    they keep one share of the network given. None is alike with targets, else full."""
+    pull: float | None = None
+    """How strongly twins pull at the weights, in (0, 1]; filters enter the support as at 1. None is
+    0.1 with targets, else 1."""
     rounds: int = 10
     """Rounds at most, 1 or more."""
     round_epochs: int = 5
@@ -23,19 +61,21 @@ class Growth:
     max_width: int | Mapping[str, int] | None = None
     """Greatest number of filters, of every group or by group."""
     max_params: int | None = None
-    """Greatest number of parameters."""
+    """Greatest number of parameters; left to the targets where there are any."""
     max_macs: int | None = None
-    """Greatest number of multiply-accumulates of one input."""
+    """Greatest number of multiply-accumulates of one input; likewise."""
     exclude: tuple[str, ...] = ()
     """Groups, by name or in the way of a shell, that neither grow nor lose filters."""
     tune_epochs: int = 20
-    """Epochs of tuning of the grown network, and of what its support left of it, 0 or more."""
+    """Epochs of tuning of the grown network, and of what its support left of it, 0 or more. With
+    targets they say what `compute` is, where it is not told."""
     lr: float = 0.05
     """Learning rate of the rounds, above 0; in tuning it falls to zero along a cosine."""
     kappa: float = 1.0
     """Above 0. Source: docs/method.md, "Update"."""
     mu: float | None = None
-    """Above 0; None solves for it, so that a round suits its steps, see `twins.round_mu`."""
+    """Above 0, at a pull of 1; None solves for it, so that a round suits its steps, see
+    `twins.round_mu`."""
     momentum: float = 0.9
     """In [0, 1)."""
     weight_decay: float = 0.0
@@ -49,3 +89,52 @@ class Growth:
             raise ValueError(f"threshold must be in (0, 1], got {self.threshold}")
         if self.ratio < 1 or self.minimum < 1:
             raise ValueError(f"ratio and minimum must be >= 1, got {self.ratio} and {self.minimum}")
+        if self.pull is not None and not 0 < self.pull <= 1:
+            raise ValueError(f"pull must be in (0, 1], got {self.pull}")
+        if self.where not in {None, "alike", "full", "gain"}:
+            raise ValueError(f"where must be alike, full or gain, got {self.where!r}")
+        if self.targets:
+            self._check_targets()
+        elif self.where == "alike":
+            raise ValueError("where must be full or gain without targets, got alike")
+        elif self.compute is not None:
+            raise ValueError(f"compute must go with targets, got {self.compute} without any")
+
+    @property
+    def settled_where(self) -> Where:
+        """Return which groups are widened, None resolved."""
+        return self.where or ("alike" if self.targets else "full")
+
+    @property
+    def settled_pull(self) -> float:
+        """Return how strongly twins pull, None resolved."""
+        return self.pull or (LOOSE if self.targets else 1.0)
+
+    def _check_targets(self) -> None:
+        if not 0 <= self.tilt <= 1:
+            raise ValueError(f"tilt must be in [0, 1], got {self.tilt}")
+        if not 0 < self.trunk_share < 1:
+            raise ValueError(f"trunk_share must be in (0, 1), got {self.trunk_share}")
+        if not self.rise > 1:
+            raise ValueError(f"rise must be above 1, got {self.rise}")
+        for index, target in enumerate(self.targets):
+            _check_target(f"targets.{index}", target)
+        for name in ("max_params", "max_macs"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} must be left to the targets, got {getattr(self, name)}")
+
+
+def _check_target(name: str, target: float | Target) -> None:
+    """Refuse a share out of range, and a cost that cannot be counted.
+
+    Raises:
+        ValueError: it is either.
+    """
+    if isinstance(target, Target):
+        if target.max_latency_ms is not None:
+            raise ValueError(
+                f"{name} must be max_macs or max_params, which are counted; latency is measured by "
+                f"the service alone, got max_latency_ms {target.max_latency_ms:g}"
+            )
+    elif not 0 < target <= 1:
+        raise ValueError(f"{name} must be a share in (0, 1] or a Target, got {target}")

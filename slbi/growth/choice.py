@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from slbi.growth.plan import Change, Cost, Plan, Slow, plan
 from slbi.growth.rule import Selects, fills
+from slbi.growth.stages import FIRST_SHARE, Target
 from slbi.nets.graph.find import Found
 from slbi.nets.graph.resize import known
 from slbi.nets.widths import Widths
@@ -118,6 +119,42 @@ def levelled(widths: Widths, standard: Widths, **limits: Unpack[Limits]) -> Plan
     begun = plan(widths, order, ratio=1.0, minimum=furthest, **within)
     order = sorted(widths, key=lambda group: begun.widths[group] / standard[group])
     return _joined(widths, begun, _filled(begun.widths, order, limits))
+
+
+def toward(widths: Widths, aim: Widths, **limits: Unpack[Limits]) -> Plan:
+    """Return `levelled` on the way to some widths, which no group passes.
+
+    If each round levelled its own room, where no filter of a costly group fits, cheap groups would
+    take what is left of one small room after the other.
+    """
+    return levelled(widths, aim, **(limits | Limits(max_width=aim)))
+
+
+def first(
+    standard: Widths, target: Target, *, cost: Cost, least: Mapping[str, int] | None = None
+) -> Widths:
+    """Return the widths that growth to targets starts from, all groups alike.
+
+    It is the widest network within the first target and within `FIRST_SHARE` of the standard one,
+    never below the least widths.
+
+    Args:
+        standard: widths, all of which are kept at most.
+        target: the first one.
+        cost: parameters and multiply-accumulates at some widths.
+        least: fewest filters of each group; None is 1 of each.
+
+    Raises:
+        ValueError: the least widths are beyond the target.
+    """
+    narrowest = Widths({group: 1 if least is None else least[group] for group in standard})
+    raised(narrowest, standard, cost=cost, fits=target.limits)
+    small = dict(zip(FITS, (int(FIRST_SHARE * whole) for whole in cost(standard)), strict=True))
+    fits = {name: min(limit, small[name]) for name, limit in target.limits.items()}
+    try:
+        return raised(narrowest, standard, cost=cost, fits=fits)
+    except ValueError:
+        return narrowest
 
 
 def alike(

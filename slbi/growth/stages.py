@@ -11,6 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+EVEN = 0.25
+"""Part of the compute that is shared out for equal steps. Source: docs/decisions/0046."""
+
+FIRST_SHARE = 1 / 32
+"""Part of the standard network's cost at which growth starts, where the first target is above it.
+Source: docs/decisions/0046."""
+
 LEAST_STEPS = 16
 """Steps that a round has at least, where there are so many: in fewer, new filters hardly move."""
 
@@ -97,17 +104,46 @@ def rooms(
     ] + [limits]
 
 
-def share(left: int, targets: Sequence[Target], tilt: float) -> int:
-    """Return what of the compute that is left belongs to the first of some targets.
+def parts(targets: Sequence[Target], tilt: float) -> tuple[float, ...]:
+    """Return which parts of the compute some targets get; together they are 1.
 
-    Parts are as the targets' sizes to the power -tilt: at 0 they are equal; above it small targets,
-    through which all later ones pass, get more. What a small network has learned is carried on, and
-    there it costs the least.
+    Three quarters are shared out by size to the power -tilt: what a small network learns is carried
+    on through all larger ones, and there it costs the least. A quarter is shared out by size, for
+    equal steps: with too few of them, a large network is not trained whatever it was given.
+
+    Args:
+        targets: rising.
+        tilt: 0 or more; at 0 the three quarters are shared out equally.
+    """
+    sizes = [target.size / targets[0].size for target in targets]
+    tilted = [size**-tilt for size in sizes]
+    return tuple(
+        EVEN * size / math.fsum(sizes) + (1 - EVEN) * each / math.fsum(tilted)
+        for size, each in zip(sizes, tilted, strict=True)
+    )
+
+
+def least_compute(targets: Sequence[Target], step: int, *, tilt: float, trunk_share: float) -> int:
+    """Return the compute at which the last target has a step of growth and one of annealing.
+
+    Args:
+        targets: rising.
+        step: multiply-accumulates of training of one step of the last target's network.
+        tilt: see `parts`.
+        trunk_share: of a target's part, what growth learns with, in (0, 1).
+    """
+    shorter = min(trunk_share, 1 - trunk_share)
+    return math.ceil(step / (shorter * parts(targets, tilt)[-1])) + len(targets)
+
+
+def share(left: int, targets: Sequence[Target], served: int, tilt: float) -> int:
+    """Return what of the compute that is left belongs to the next target.
 
     Args:
         left: multiply-accumulates of training.
-        targets: that are not served yet, rising.
-        tilt: 0 or more.
+        targets: all of them, rising.
+        served: how many of them are.
+        tilt: see `parts`.
     """
-    first = targets[0].size
-    return int(left / math.fsum((target.size / first) ** -tilt for target in targets))
+    ahead = parts(targets, tilt)[served:]
+    return int(left * ahead[0] / math.fsum(ahead)) if len(ahead) > 1 else left

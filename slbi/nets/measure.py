@@ -30,12 +30,12 @@ _SHAPELESS = (
 )  # fmt: skip
 
 
-def measure(net: nn.Module, shape: tuple[int, int, int]) -> Pass:
-    """Return what one image of C, H, W makes of a network, in evaluation.
+def measure(net: nn.Module, shape: tuple[int, ...]) -> Pass:
+    """Return what one image makes of a network, in evaluation.
 
     Args:
         net: on the meta device; it is left in evaluation.
-        shape: of the image.
+        shape: of the image, e.g. C, H, W.
 
     Raises:
         ValueError: not every entry of a parameter is multiplied equally often.

@@ -20,4 +20,6 @@ def test_the_page_on_networks_of_ones_own_is_a_program_that_runs(
     printed = capsys.readouterr().out
     assert "{'stem.0': 32}" in printed
     assert "support, tuned" in printed or "tuned {" in printed
+    assert "tuned target 2 of 2: max_macs " in printed
+    assert "all 2 targets are served" in printed
     assert type(program["again"]).__name__ == "Net"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from slbi.course.settings import LOOSE, TILT
 from worker.training.groups import Stages, check_by_group, check_table
 from worker.training.ranges import one_of, whole, within
 
@@ -22,10 +23,6 @@ GROWTH_BY_STAGE = (
 
 FIRST = 8
 """Filters that a group starts with where nothing tells how many."""
-
-LOOSE = 0.1
-"""Pull at which twins tell when filters enter and hardly hold weights back. Source:
-docs/decisions/0045."""
 
 TARGETS = ("share", "max_macs", "max_params", "max_latency_ms")
 """What a target of `growth.targets` may tell."""
@@ -118,15 +115,16 @@ class GrowthConfig:
 
     start: int | Mapping[str, int] | Literal["auto"] = "auto"
     """Filters a group starts with, one number for all or one per group, 1 to 4096. auto is 8, or,
-    with targets, as many as the first one allows, all groups alike."""
+    with targets, what the first one and a 32nd of the standard network's cost allow, all groups
+    alike."""
     targets: Sequence[Mapping[str, float]] = ()
     """Costs to grow to, rising. Each is told by some of max_macs, max_params and max_latency_ms, or
     by share, of the multiply-accumulates of the backbone's standard widths, (0, 1]. With targets
     there is a tuned network for each of them and growth ends when all are served; rounds, their
     length and the caps on a network's cost follow from them and from `max_training_macs`."""
-    tilt: float = 0.4
-    """With targets: how much more of the compute small ones get than large ones, [0, 1]: a target's
-    part is as its cost to the power -tilt."""
+    tilt: float = TILT
+    """With targets: how much more of the compute small ones get, [0, 1]: three quarters are shared
+    out as cost to the power -tilt, one as cost, for equal steps."""
     trunk_share: float = 0.5
     """With targets: part of a target's compute that growth learns with, (0, 1); the rest anneals
     the target's network."""

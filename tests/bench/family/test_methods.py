@@ -18,7 +18,9 @@ def test_every_method_has_a_title() -> None:
 def test_no_method_spends_more_than_its_compute_or_passes_a_budget(method: str) -> None:
     data = images("digits")
     standard = Standard("small-vgg", data.channels, data.size, 10)
-    task = Task(standard=standard, data=data, budgets=(0.05, 0.2), compute=COMPUTE, seed=0)
+    task = Task(
+        standard=standard, images=300, data=data, budgets=(0.05, 0.2), compute=COMPUTE, seed=0
+    )
     outcome = METHODS[method](task)
     assert [made.budget for made in outcome.members] == [0.05, 0.2]
     for made, limit in zip(outcome.members, task.limits, strict=True):
@@ -32,4 +34,11 @@ def test_no_method_spends_more_than_its_compute_or_passes_a_budget(method: str) 
 def test_budgets_must_rise(name: str) -> None:
     standard = Standard(name, 1, 8, 10)
     with pytest.raises(ValueError, match="budgets must rise"):
-        Task(standard=standard, data=images("digits"), budgets=(0.5, 0.1), compute=1, seed=0)
+        Task(
+            standard=standard,
+            images=300,
+            data=images("digits"),
+            budgets=(0.5, 0.1),
+            compute=1,
+            seed=0,
+        )

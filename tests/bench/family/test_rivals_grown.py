@@ -11,7 +11,7 @@ from bench.family.trunk import Means, Trunk
 def begun() -> tuple[Trunk, Means]:
     data = images("digits")
     standard = Standard("small-vgg", 1, 8, 10)
-    task = Task(standard=standard, data=data, compute=10**10, seed=0)
+    task = Task(standard=standard, images=300, data=data, compute=10**10, seed=0)
     widths = standard.uniform(task.limits[1])
     net = standard.fresh(widths, torch.Generator().manual_seed(0))
     found = standard.found().resized(widths)

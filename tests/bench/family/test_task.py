@@ -8,7 +8,11 @@ from bench.family.task import Run, Task
 
 def task() -> Task:
     return Task(
-        standard=Standard("small-vgg", 1, 8, 10), data=images("digits"), compute=100, seed=0
+        standard=Standard("small-vgg", 1, 8, 10),
+        images=300,
+        data=images("digits"),
+        compute=100,
+        seed=0,
     )
 
 

@@ -1,11 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from bench.family.networks import Standard
-from bench.family.ours import FILL, VOTES, choose_full, choose_uniform, choose_votes
+from bench.family.ours import OURS, choose_full, choose_uniform, choose_votes
 from bench.family.rivals_grown import choose_reference
 from bench.family.training import Settings, coupled, plain
-from bench.family.trunk import Choose, Room, Trunk, Way
+from bench.family.trunk import Choose, Room, Trunk
 from slbi.growth.rule import fills
 
 
@@ -45,7 +47,7 @@ def test_gammas_choice_needs_slbi() -> None:
 
 def test_a_way_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="rise above 1"):
-        Way(choose=FILL.choose, widen=FILL.widen, drive=VOTES.drive, rise=1.0)
+        replace(OURS, rise=1.0)
 
 
 def test_a_loose_coupling_lets_filters_enter_as_before_and_pulls_less() -> None:

@@ -25,6 +25,10 @@ def test_the_service_and_the_worker_resolve_the_same_settings() -> None:
         ours = setting(name, getattr(GROWTH, name), GROWTH.stages, GROUPS)
         assert ours == by_group(name, getattr(config, name), config, GROUPS)
     assert widths_of_growth(GROWTH, GROUPS)[0] == dict(start_widths(config, GROUPS))
+    auto = GrowthSpec(start="auto", min_width={"conv3": 9})
+    assert widths_of_growth(auto, GROUPS)[0] == dict(
+        start_widths(GrowthConfig(min_width={"conv3": 9}), GROUPS)
+    )
 
 
 def test_the_widths_at_first_and_at_most_follow_stages_least_widths_and_exclusion() -> None:

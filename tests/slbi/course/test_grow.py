@@ -126,3 +126,31 @@ def test_a_network_in_which_nothing_can_grow_is_refused(own: Make, digits: Digit
 def test_a_loss_that_explodes_is_an_error(own: Make, digits: Digits) -> None:
     with pytest.raises(ValueError, match="the loss must stay finite, got"):
         grow(own(), digits.batches, shape=SHAPE, settings=Growth(lr=1e6, rounds=1))
+
+
+def test_loose_twins_take_a_tenth_of_the_weights_and_filters_enter(
+    own: Make, digits: Digits
+) -> None:
+    def left(pull: float) -> tuple[float, bool]:
+        # At such a rate the loss moves nothing; mu follows it, so the twins pull as ever.
+        settings = Growth(rounds=1, round_epochs=2, tune_epochs=0, lr=1e-9, pull=pull, momentum=0.0)
+        told = grow(own(), digits.batches, shape=SHAPE, settings=settings, start=1.0)
+        entered = [support.n_active > 0 for support in told.path.step_records[-1].support]
+        after, before = (
+            float(net.get_parameter("stem.0.weight").detach().norm())
+            for net in (told.members[0].net, own())
+        )
+        return after / before, all(entered)
+
+    assert left(1.0)[0] < 0.5
+    kept, entered = left(0.1)
+    assert kept > 0.85
+    assert entered
+
+
+def test_groups_may_be_chosen_by_what_they_promise(own: Make, digits: Digits) -> None:
+    settings = Growth(
+        rounds=2, round_epochs=1, tune_epochs=0, threshold=0.01, minimum=2, where="gain"
+    )
+    told = grow(own(), digits.batches, shape=SHAPE, settings=settings)
+    assert told.path.growth_records

@@ -1,6 +1,8 @@
+import math
+
 import pytest
 
-from slbi.growth.stages import Target, check_rising, rooms, share
+from slbi.growth.stages import Target, check_rising, parts, rooms, share
 
 
 def test_rounds_rise_by_one_factor_and_end_at_the_target() -> None:
@@ -19,16 +21,25 @@ def test_every_limit_of_a_target_rises_and_the_furthest_tells_how_many_rounds() 
     assert told == [{"max_macs": 1048, "max_params": 200}, {"max_macs": 1100, "max_params": 400}]
 
 
-@pytest.mark.parametrize(("tilt", "parts"), [(0.0, [300, 300, 300]), (1.0, [514, 257, 129])])
-def test_compute_is_shared_by_size_and_none_is_left(tilt: float, parts: list[int]) -> None:
-    targets = [Target(max_macs=10), Target(max_macs=20), Target(max_macs=40)]
-    left, spent = 900, []
-    while targets:
-        spent.append(share(left, targets, tilt))
+def test_parts_are_larger_at_both_ends_and_together_one() -> None:
+    targets = [Target(max_macs=size) for size in (2, 5, 12, 25, 50)]
+    found = parts(targets, 0.4)
+    assert math.fsum(found) == pytest.approx(1)
+    assert found == pytest.approx((0.271, 0.198, 0.162, 0.163, 0.206), abs=0.001)
+    assert parts(targets[:1], 0.4) == (1.0,)
+    flat = parts(targets, 0.0)
+    assert flat[0] == pytest.approx(0.75 / 5 + 0.25 * 2 / 94)
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.4, 1.0])
+def test_compute_is_shared_by_parts_and_none_is_left(tilt: float) -> None:
+    targets = [Target(max_macs=size) for size in (10, 20, 40)]
+    left, spent = 900_000, []
+    for served in range(3):
+        spent.append(share(left, targets, served, tilt))
         left -= spent[-1]
-        targets.pop(0)
     assert left == 0
-    assert spent == pytest.approx(parts, abs=1)
+    assert spent == pytest.approx([900_000 * part for part in parts(targets, tilt)], abs=3)
 
 
 def test_a_target_needs_a_cost_that_is_counted() -> None:

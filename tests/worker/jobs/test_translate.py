@@ -93,7 +93,19 @@ EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
                 "max_training_macs": 10**12,
             },
             "tune": {"epochs": 6, "schedule": "step", "pruned_epochs": 2},
-        }
+        },
+        {
+            **ANY,
+            "optim": OPTIM,
+            "growth": {
+                "targets": [{"share": 0.1}, {"share": 0.2}],
+                "tilt": 0.1,
+                "trunk_share": 0.6,
+                "rise": 1.5,
+                "where": "gain",
+                "pull": 0.2,
+            },
+        },
     ],
     "train": [FIXED],
     "weights": [{**FIXED, "finetune": TRAINING, "retrain": {**TRAINING, "epochs": 4}}],
@@ -214,6 +226,8 @@ def test_every_field_of_a_spec_arrives_in_the_config(kind: str, spec: dict[str, 
             plain = value
             if name.endswith(".stages"):
                 plain = {key: stage.model_dump(exclude_none=True) for key, stage in value.items()}
+            elif name.endswith(".targets"):
+                plain = [target.model_dump(exclude_none=True) for target in value]
             assert arrived["data.dataset" if name == "dataset" else name] == plain, name
 
 

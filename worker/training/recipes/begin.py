@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from slbi.growth.choice import alike
+from slbi.growth.choice import first
 from slbi.growth.stages import Target, check_rising
 from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
@@ -17,7 +17,7 @@ DEFAULT_THRESHOLD = 0.8
 
 
 def first_widths(config: GrowthConfig, net: Backbone) -> Widths:
-    """Return the widths that a run starts from: of the first target, all alike, if nothing else.
+    """Return the widths that a run starts from: with targets a small network, all groups alike.
 
     Args:
         config: of the run.
@@ -34,7 +34,7 @@ def first_widths(config: GrowthConfig, net: Backbone) -> Widths:
     narrowest = {group: max(start[group] or 1, least[group]) for group in net.widths}
     standard = Widths({group: max(narrowest[group], net.widths[group]) for group in net.widths})
     try:
-        return alike(standard, cost=net.cost, fits=target.limits, least=narrowest)
+        return first(standard, target, cost=net.cost, least=narrowest)
     except ValueError as error:
         raise ValueError(f"targets.0: {error}") from error
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from slbi.course.training import BACKWARD
 from worker.training.config import GrowthConfig, TuneConfig
 
-BACKWARD = 3
-"""A training step costs this many forward passes: one forward, two backward."""
+__all__ = ["BACKWARD", "Budget"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,16 +3,15 @@
 Source: docs/method.md, "Growth toward targets".
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
-from slbi.growth.choice import Limits, alike, fitted, levelled
+from slbi.growth.choice import Limits, alike, fitted, levelled, toward
 from slbi.growth.fork import fork
 from slbi.growth.plan import Change, Plan, Slow
 from slbi.growth.rule import due, fills, shared
-from slbi.growth.stages import LEAST_STEPS, Target, rooms, share
+from slbi.growth.stages import LEAST_STEPS, Target, least_compute, rooms, share
 from slbi.growth.twins import round_mu
 from slbi.nets.backbone import Backbone
 from worker.training import backbones
@@ -127,10 +126,8 @@ def check_targets(config: GrowConfig, net: Backbone, batches: Batches) -> None:
                 f"got {allowed}"
             )
     whole, last = compute(config, net, batches.images), wanted[-1]
-    parts = math.fsum((target.size / last.size) ** -config.growth.tilt for target in wanted)
-    shorter = min(config.growth.trunk_share, 1 - config.growth.trunk_share)
-    step = BACKWARD * _most(net, last) * batches.batch
-    least = math.ceil(step * parts / shorter) + len(wanted)
+    growth, step = config.growth, BACKWARD * _most(net, last) * batches.batch
+    least = least_compute(wanted, step, tilt=growth.tilt, trunk_share=growth.trunk_share)
     if whole < least:
         raise ValueError(
             f"max_training_macs must be at least {least}, so that the last target has a step of "
@@ -163,7 +160,7 @@ class _Course:
             run.end = f"{late}; {number} of {len(self.targets)} targets are served"
             return
         left_over = compute(self.config, run.net, run.batches.images) - run.training_macs
-        part = share(left_over, self.targets[number:], growth.tilt)
+        part = share(left_over, self.targets, number, growth.tilt)
         target = self.targets[number]
         trunk = int(part * growth.trunk_share)
         most = trunk // (LEAST_STEPS * self._step(_most(run.net, target)))
@@ -288,6 +285,9 @@ class _Course:
         widen_run(self.config, run, wider)
         return True
 
+    def _caps(self, room: Mapping[str, int]) -> Limits:
+        return {"max_params": room.get("max_params"), "max_macs": room.get("max_macs")}
+
     def _plan(
         self,
         number: int,
@@ -305,15 +305,16 @@ class _Course:
             "closed": closed(growth, net),
             "together": teams(growth.stages, tuple(net.widths)),
             "cost": net.cost,
-            "max_params": room.get("max_params"),
-            "max_macs": room.get("max_macs"),
+            **self._caps(room),
         }
+        # What is measured is measured on the way there.
+        aim = levelled(net.widths, standard, **(limits | self._caps(self.targets[number].limits)))
         full = due(filled, DEFAULT_THRESHOLD, levels)
 
         def make(slow: Slow | None) -> Plan:
             within = limits | Limits(slow=slow)
             if growth.settled_where == "alike":
-                return levelled(net.widths, standard, **within)
+                return toward(net.widths, aim.widths, **within)
             first = full if growth.settled_where == "full" else most_gaining(run, full)
             return fitted(net.widths, first, **within)
 

@@ -1,0 +1,274 @@
+"""Growth toward targets: a trunk that only grows, and for every target a fork of it, annealed.
+
+Source: docs/method.md, "Growth toward targets".
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+
+from slbi.course.course import MEASURED, Course, driven
+from slbi.course.training import BACKWARD, Feed
+from slbi.growth.choice import Limits, alike, first, fitted, levelled, toward
+from slbi.growth.fork import fork
+from slbi.growth.pairs import PairedSeed
+from slbi.growth.plan import Cost, Plan
+from slbi.growth.stages import LEAST_STEPS, Target, check_rising, least_compute, rooms, share
+from slbi.growth.twins import round_mu
+from slbi.nets.widths import Widths
+from slbi.optim.optimizer import SLBI
+
+MEASURED_SHARE: Final = 50
+"""One part in so many of a target's compute may be spent on measuring the trunk's norms."""
+
+
+def resolved(told: Sequence[float | Target], macs: int) -> tuple[Target, ...]:
+    """Return targets with shares as multiply-accumulates.
+
+    Args:
+        told: shares, in (0, 1], and targets.
+        macs: what the shares are of.
+
+    Raises:
+        ValueError: they do not rise.
+    """
+    targets = tuple(
+        each if isinstance(each, Target) else Target(max_macs=int(each * macs)) for each in told
+    )
+    check_rising(targets)
+    return targets
+
+
+def first_widths(standard: Widths, target: Target, cost: Cost) -> Widths:
+    """Return the widths that growth starts from: a small network, all groups alike.
+
+    Args:
+        standard: widths of the network given.
+        target: the first one.
+        cost: parameters and multiply-accumulates at some widths.
+
+    Raises:
+        ValueError: the target is below the narrowest network.
+    """
+    try:
+        return first(standard, target, cost=cost)
+    except ValueError as error:
+        raise ValueError(f"targets.0: {error}") from error
+
+
+def grow_to_targets(
+    course: Course,
+    targets: Sequence[Target],
+    *,
+    standard: Widths,
+    generator: torch.Generator,
+) -> str:
+    """Grow a network through its targets, in place, and return why that ended.
+
+    Args:
+        course: at its beginning.
+        targets: rising.
+        standard: widths of the network given.
+        generator: source of new filters' weights.
+
+    Raises:
+        ValueError: the network is beyond the first target, or the compute is too little.
+    """
+    way = _Way(
+        course=course,
+        targets=tuple(targets),
+        compute=_compute(course, targets[-1], standard),
+        standard=standard,
+        feed=Feed(batches=course.batches, sizes=course.sizes),
+        generator=generator,
+    )
+    way.check()
+    for number in range(len(targets)):
+        way.serve(number)
+    return f"all {len(targets)} targets are served"
+
+
+def _compute(course: Course, last: Target, standard: Widths) -> int:
+    """Return the multiply-accumulates of the whole training."""
+    if course.settings.compute is not None:
+        return course.settings.compute
+    epochs = course.settings.tune_epochs
+    return BACKWARD * _most(course, last, standard) * sum(course.sizes) * epochs
+
+
+def _most(course: Course, target: Target, standard: Widths) -> int:
+    """Return the multiply-accumulates of a network that fills a target, all groups alike."""
+    if target.max_macs is not None:
+        return target.max_macs
+    return course.cost(alike(standard, cost=course.cost, fits=target.limits))[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """The way of a course through its targets."""
+
+    course: Course
+    targets: tuple[Target, ...]
+    compute: int
+    """Multiply-accumulates of the whole training."""
+    standard: Widths
+    feed: Feed
+    generator: torch.Generator
+
+    def check(self) -> None:
+        """Refuse a first network beyond the first target, and compute that is too little.
+
+        Raises:
+            ValueError: it is either.
+        """
+        params, macs = self.course.cost(self.course.found.widths)
+        for name, needed in (("max_params", params), ("max_macs", macs)):
+            allowed = self.targets[0].limits.get(name, needed)
+            if needed > allowed:
+                raise ValueError(
+                    f"targets.0.{name} must be at least {needed}, as many as start asks for, "
+                    f"got {allowed}"
+                )
+        settings, last = self.course.settings, self.targets[-1]
+        least = least_compute(
+            self.targets, self._step(last), tilt=settings.tilt, trunk_share=settings.trunk_share
+        )
+        if self.compute < least:
+            raise ValueError(
+                f"compute must be at least {least}, so that the last target has a step of growth "
+                f"and one of annealing, got {self.compute}"
+            )
+
+    def serve(self, number: int) -> None:
+        """Grow the trunk up to a target and anneal a fork of it, in place."""
+        course, settings, target = self.course, self.course.settings, self.targets[number]
+        part = share(self.compute - course.spent, self.targets, number, settings.tilt)
+        trunk = int(part * settings.trunk_share)
+        most = max(1, trunk // (LEAST_STEPS * self._step(target)))
+        trunk_end, end = course.spent + trunk, course.spent + part
+        before = course.cost(course.found.widths)
+        allowed = rooms(before, target, rise=settings.rise, most=most)
+        aim = self._aim(target)
+        for which, room in enumerate(allowed):
+            self._widen(number, self._plan(room, aim))
+            left = trunk_end - course.spent
+            self._grow(course.spent + left // (len(allowed) - which))
+        self._add_trunk(number, end)
+        self._anneal(number, end)
+
+    def _step(self, target: Target) -> int:
+        """Return the multiply-accumulates of a step of a network that fills a target."""
+        macs = _most(self.course, target, self.standard)
+        return BACKWARD * macs * max(self.course.sizes)
+
+    def _widen(self, number: int, wider: Plan) -> None:
+        """Widen the trunk for a round, in place."""
+        course = self.course
+        where = course.settings.settled_where
+        told = f"toward target {number + 1} of {len(self.targets)}, {where}"
+        begun = course.steps
+        if wider.changes:
+            course.widen(
+                wider.widths,
+                wider.changes,
+                reason=lambda fill: f"{told}; fill {fill:.2f}",
+                seed=PairedSeed(),
+                generator=self.generator,
+            )
+        # The path counts a widening to the round before it.
+        course.round += bool(begun or wider.changes)
+
+    def _aim(self, target: Target) -> Widths | None:
+        """Return the widths that all groups alike have at a target; None if groups are chosen."""
+        if self.course.settings.settled_where != "alike":
+            return None
+        limits = self._limits(target.limits)
+        return levelled(self.course.found.widths, self.standard, **limits).widths
+
+    def _plan(self, room: Mapping[str, int], aim: Widths | None) -> Plan:
+        """Return what fills a room, on the way to some widths or where groups are full."""
+        widths, limits = self.course.found.widths, self._limits(room)
+        if aim is None:
+            return fitted(widths, self.course.asking(), **limits)
+        return toward(widths, aim, **limits)
+
+    def _limits(self, room: Mapping[str, int]) -> Limits:
+        settings = self.course.settings
+        return {
+            "multiple": settings.multiple,
+            "max_width": settings.max_width,
+            "closed": self.course.closed,
+            "cost": self.course.cost,
+            "max_params": room.get("max_params"),
+            "max_macs": room.get("max_macs"),
+        }
+
+    def _grow(self, end: int) -> None:
+        """Train the trunk at a constant rate as far as an amount of compute goes, in place."""
+        course, settings = self.course, self.course.settings
+        steps = self._steps(end)
+        if steps and settings.mu is None:
+            mu = round_mu(settings.lr, steps) / settings.settled_pull
+            for group in course.optimizer.param_groups:
+                group["mu"] = mu
+        self._leg("grow", steps, end)
+
+    def _add_trunk(self, number: int, end: int) -> None:
+        """Add the trunk to the family, its norms measured anew where that is cheap, in place."""
+        course = self.course
+        net = copy.deepcopy(course.net)
+        inputs = max(0, end - course.spent) // MEASURED_SHARE // course.macs
+        batches = min(MEASURED, len(course.sizes), inputs // max(course.sizes))
+        if batches:
+            course.measure(net, course.found, batches)
+        course.add(net, course.found, "grown", f"trunk at target {number + 1}")
+
+    def _anneal(self, number: int, end: int) -> None:
+        """Anneal a fork of the trunk and add it to the family; the trunk stays, in place."""
+        course = self.course
+        waiting, trunk = course.selected(), (course.net, course.optimizer)
+        course.net, course.optimizer = fork(*trunk, self._drive)
+        steps = self._steps(end)
+        fall = CosineAnnealingLR(course.optimizer, max(1, steps))
+        self._leg("fork", steps, end, schedule=fall, support=waiting)
+        said = self.targets[number].said()
+        origin = f"target {number + 1} of {len(self.targets)}: {said}"
+        course.add(course.net, course.found, "tuned", origin)
+        course.net, course.optimizer = trunk
+
+    def _drive(self, net: nn.Module) -> SLBI:
+        """Return an optimizer under which nothing has a twin."""
+        return driven(net.parameters(), self.course.settings)
+
+    def _steps(self, end: int) -> int:
+        """Return how many steps of the network as it is an amount of compute allows."""
+        return self.feed.steps(self._inputs(end))
+
+    def _inputs(self, end: int) -> int:
+        """Return how many inputs the network as it is may see before so much is spent."""
+        return max(0, end - self.course.spent) // (BACKWARD * self.course.macs)
+
+    def _leg(
+        self,
+        phase: Literal["grow", "fork"],
+        steps: int,
+        end: int,
+        *,
+        schedule: LRScheduler | None = None,
+        support: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Train for some steps, a point of the path for each epoch that they touch, in place.
+
+        It ends early rather than to spend more than `end`, where epochs are not all of one size.
+        """
+        course, feed = self.course, self.feed
+        while steps > 0 and feed.fits(inputs := self._inputs(end)):
+            length = min(steps, feed.left)
+            course.epochs += length == feed.left
+            course.train(phase, feed.take(length, inputs), schedule=schedule, support=support)
+            steps -= length

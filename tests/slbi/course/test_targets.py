@@ -1,0 +1,266 @@
+"""Growth toward targets of any network: what is spent, what comes of it, and what is refused."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from slbi.course.family import Grown
+from slbi.course.grow import grow
+from slbi.course.settings import Growth, Where
+from slbi.growth.stages import Target
+from slbi.nets.count import count
+from slbi.structure.path import StepRecord
+from tests.slbi.course.own import Digits, Own
+
+SHAPE = (1, 8, 8)
+SHARES = (0.1, 0.3, 0.8)
+IMAGES, BATCHES = 1400, 22
+COMPUTE = 1_500_000_000
+QUICK = Growth(targets=SHARES, compute=COMPUTE)
+WHOLE = count(Own(), SHAPE)[1]
+
+Make = Callable[[], nn.Module]
+
+
+@pytest.fixture(scope="module")
+def grown(digits: Digits) -> Grown:
+    torch.manual_seed(0)
+    return grow(Own(), digits.batches, shape=SHAPE, settings=QUICK, score=digits.score)
+
+
+def test_every_target_has_an_annealed_network_that_fills_it(grown: Grown) -> None:
+    tuned = [member for member in grown.members if member.kind == "tuned"]
+    assert grown.ended == "all 3 targets are served"
+    assert [member.origin for member in tuned] == [
+        f"target {number} of 3: max_macs {int(share * WHOLE)}"
+        for number, share in enumerate(SHARES, 1)
+    ]
+    for share, member in zip(SHARES, tuned, strict=True):
+        limit = int(share * WHOLE)
+        assert 0.85 * limit < member.macs <= limit
+        assert count(member.net, SHAPE) == (member.params, member.macs)
+
+
+def test_every_target_has_its_trunk_and_a_fork_that_knows_more(grown: Grown) -> None:
+    assert [member.kind for member in grown.members] == ["grown", "tuned"] * 3
+    for number, (trunk, fork) in enumerate(
+        zip(grown.members[::2], grown.members[1::2], strict=True), 1
+    ):
+        assert trunk.origin == f"trunk at target {number}"
+        assert trunk.found.widths == fork.found.widths
+        assert fork.score > trunk.score - 0.01
+    assert grown.members[-1].score > 0.93
+
+
+def test_the_trunk_only_grows_and_keeps_the_shares_of_the_network_given(grown: Grown) -> None:
+    widths = [member.found.widths for member in grown.members]
+    assert all(old[group] <= new[group] for old, new in pairwise(widths) for group in new)
+    for each in widths:
+        assert max(each.values()) - min(each.values()) <= 2
+
+
+def test_the_whole_compute_is_spent_and_not_more(grown: Grown) -> None:
+    step = 3 * 64 * max(member.macs for member in grown.members)
+    assert COMPUTE - 2 * step < grown.compute <= COMPUTE
+    trained = sum(
+        3 * 64 * after.macs * (after.step - (before.step if before else 0))
+        for before, after in zip([None, *_points(grown)], _points(grown), strict=False)
+    )
+    assert 0.95 * COMPUTE < trained < 1.01 * COMPUTE
+
+
+def test_small_targets_get_more_of_the_compute(own: Make, digits: Digits) -> None:
+    def first_part(tilt: float) -> int:
+        settings = replace(QUICK, tilt=tilt, compute=COMPUTE // 4)
+        points = _points(grow(own(), digits.batches, shape=SHAPE, settings=settings))
+        forks = [after.step for before, after in pairwise(points) if before.phase == "fork"]
+        return forks[0]
+
+    assert first_part(1.0) > 1.3 * first_part(0.0)
+
+
+def test_the_rate_stays_in_the_trunk_and_falls_to_nothing_in_every_fork(grown: Grown) -> None:
+    points = _points(grown)
+    assert {point.phase for point in points} == {"grow", "fork"}
+    assert {point.learning_rate for point in points if point.phase == "grow"} == {QUICK.lr}
+    ends = [
+        before
+        for before, after in zip(points, [*points[1:], None], strict=True)
+        if before.phase == "fork" and (after is None or after.phase == "grow")
+    ]
+    assert len(ends) == len(SHARES)
+    assert all(point.learning_rate < 1e-9 for point in ends)
+    falls = [
+        (before.learning_rate, after.learning_rate)
+        for before, after in pairwise(points)
+        if before.phase == after.phase == "fork"
+    ]
+    assert falls
+    assert all(after < before for before, after in falls)
+
+
+def test_legs_go_on_within_an_epoch_and_points_lie_at_its_ends(grown: Grown) -> None:
+    points = _points(grown)
+    lengths = [after.step - before.step for before, after in pairwise(points)]
+    assert 0 < min(lengths) < max(lengths) == BATCHES
+    assert all(point.epoch == point.step // BATCHES for point in points)
+    assert any(point.step % BATCHES for point in points)
+
+
+def test_every_batch_of_an_epoch_is_learned_before_the_next_one_begins(
+    own: Make, digits: Digits
+) -> None:
+    seen = []
+
+    def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
+        return list(digits.batches())
+
+    def loss(said: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        seen.append(len(labels))
+        return nn.functional.cross_entropy(said, labels)
+
+    grow(own(), batches, shape=SHAPE, settings=replace(QUICK, compute=COMPUTE // 4), loss=loss)
+    epoch = [len(labels) for _, labels in digits.batches()]
+    assert len(seen) > 3 * len(epoch)
+    assert seen == (epoch * len(seen))[: len(seen)]
+
+
+def test_the_path_tells_every_widening(grown: Grown) -> None:
+    widths = {layer.index: 0 for layer in grown.path.layer_records}
+    growth = list(grown.path.growth_records)
+    for point in grown.path.step_records:
+        while growth and growth[0].step < point.step:
+            change = growth.pop(0)
+            assert widths[change.layer] in {0, change.before}
+            assert change.reason.startswith("toward target ")
+            assert f"fill {change.fill:.2f}" in change.reason
+            widths[change.layer] = change.after
+        for support in point.support:
+            assert widths[support.layer] in {0, support.n_filters}
+    assert not growth
+    rounds = {record.round for record in grown.path.growth_records}
+    assert rounds == set(range(_points(grown)[-1].round))
+
+
+def test_equal_calls_give_equal_networks(own: Make, digits: Digits) -> None:
+    settings = replace(QUICK, compute=COMPUTE // 8)
+    one, other = (
+        grow(own(), digits.batches, shape=SHAPE, settings=settings).members[-1].net
+        for _ in range(2)
+    )
+    for name, tensor in one.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("where", ["full", "gain"])
+def test_other_choices_of_groups_serve_the_targets_too(
+    own: Make, digits: Digits, where: Where
+) -> None:
+    settings = replace(QUICK, compute=COMPUTE // 8, where=where)
+    told = grow(own(), digits.batches, shape=SHAPE, settings=settings)
+    for share, member in zip(SHARES, told.members[1::2], strict=True):
+        assert 0.85 * int(share * WHOLE) < member.macs <= int(share * WHOLE)
+    assert all(where in record.reason for record in told.path.growth_records)
+
+
+def test_targets_may_be_parameters_beyond_the_network_given(own: Make, digits: Digits) -> None:
+    params = count(own(), SHAPE)[0]
+    targets = (Target(max_params=params // 4), Target(max_params=2 * params))
+    settings = Growth(targets=targets, compute=COMPUTE // 8)
+    told = grow(own(), digits.batches, shape=SHAPE, settings=settings)
+    for target, member in zip(targets, told.members[1::2], strict=True):
+        assert target.max_params is not None
+        assert 0.85 * target.max_params < member.params <= target.max_params
+
+
+def test_without_more_said_compute_is_that_of_tuning_the_last_network(
+    own: Make, digits: Digits
+) -> None:
+    settings = Growth(targets=(0.1, 0.3), tune_epochs=4)
+    told = grow(own(), digits.batches, shape=SHAPE, settings=settings)
+    whole = 3 * int(0.3 * WHOLE) * IMAGES * 4
+    assert 0.95 * whole < told.compute <= whole
+
+
+def test_epochs_of_changing_sizes_never_spend_more(own: Make, digits: Digits) -> None:
+    drawn = torch.Generator().manual_seed(0)
+
+    def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
+        size = int(torch.randint(16, 128, (1,), generator=drawn))
+        parts = [slice(first, first + size) for first in range(0, 640, size)]
+        return [(digits.images[part], digits.labels[part]) for part in parts]
+
+    settings = replace(QUICK, compute=COMPUTE // 8)
+    told = grow(own(), batches, shape=SHAPE, settings=settings)
+    assert 0.8 * COMPUTE // 8 < told.compute <= COMPUTE // 8
+
+
+def test_what_is_excluded_keeps_its_filters(own: Make, digits: Digits) -> None:
+    settings = replace(QUICK, targets=(0.1, 0.3), compute=COMPUTE // 8, exclude=("stem.*",))
+    told = grow(own(), digits.batches, shape=SHAPE, settings=settings)
+    assert len({member.found.widths["stem.0"] for member in told.members}) == 1
+    assert told.members[-1].macs > 0.85 * int(0.3 * WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"targets": (0.3, 0.1)}, r"targets must rise, got max_macs \d+ behind max_macs \d+"),
+        (
+            {"targets": (Target(max_params=900), 0.5)},
+            "targets must all name the same measures, got max_params 900 and max_macs",
+        ),
+        (
+            {"targets": (0.001, 0.1)},
+            r"targets\.0: max_macs \d+ must allow the narrowest network, of",
+        ),
+        ({"compute": 50_000_000}, "compute must be at least [0-9]+, so that .*, got 50000000"),
+        ({"compute": None, "tune_epochs": 0}, "compute must be at least .*, got 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_trained(
+    own: Make, digits: Digits, settings: dict[str, object], message: str
+) -> None:
+    def loss(said: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        raise AssertionError((said, labels))
+
+    with pytest.raises(ValueError, match=message):
+        grow(
+            own(),
+            digits.batches,
+            shape=SHAPE,
+            settings=replace(QUICK, **settings),  # type: ignore[arg-type] # by name
+            loss=loss,
+        )
+
+
+def test_the_least_compute_that_is_named_is_enough(own: Make, digits: Digits) -> None:
+    with pytest.raises(ValueError, match="compute must be at least") as refusal:
+        grow(own(), digits.batches, shape=SHAPE, settings=replace(QUICK, compute=1))
+    least = int(str(refusal.value).split("at least ")[1].split(",")[0])
+    told = grow(own(), digits.batches, shape=SHAPE, settings=replace(QUICK, compute=least))
+    assert {point.phase for point in _points(told)[-2:]} == {"grow", "fork"}
+    assert told.compute <= least
+
+
+def test_a_start_beyond_the_first_target_is_refused(own: Make, digits: Digits) -> None:
+    with pytest.raises(
+        ValueError, match=r"targets\.0\.max_macs must be at least \d+, as many as start asks for"
+    ):
+        grow(own(), digits.batches, shape=SHAPE, settings=QUICK, start=0.5)
+
+
+def test_a_start_below_the_first_target_grows_up_to_it(own: Make, digits: Digits) -> None:
+    settings = replace(QUICK, targets=(0.3, 0.5), compute=COMPUTE // 8)
+    told = grow(own(), digits.batches, shape=SHAPE, settings=settings, start=0.125)
+    assert told.path.growth_records[0].before == 2
+    assert told.path.growth_records[0].step == 0
+    assert told.members[1].macs > 0.85 * int(0.3 * WHOLE)
+
+
+def _points(grown: Grown) -> list[StepRecord]:
+    return grown.path.step_records
