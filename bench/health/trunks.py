@@ -8,9 +8,8 @@ import torch
 
 from bench.family.data import accuracy, images
 from bench.family.networks import Standard
-from bench.family.ours import LOOSE, UNIFORM
+from bench.family.ours import OURS, at_random
 from bench.family.task import Made, Task
-from bench.family.transferred import in_pairs
 from bench.family.trunk import Way, grown
 from bench.health.births import WINDOW, Birth, Watch, shares
 from bench.health.dead import layers
@@ -24,10 +23,7 @@ DATASET = "fashion-mnist"
 IMAGES = 6000
 """Training images: an epoch of 42 steps, so that a stage has about one."""
 
-WAYS = {
-    "pairs": replace(UNIFORM, widen=in_pairs, coupling=LOOSE),
-    "random": replace(UNIFORM, coupling=LOOSE),
-}
+WAYS = {"pairs": OURS, "random": replace(OURS, widen=at_random)}
 """Name -> way. pairs is what growth toward targets does; under random nothing reads new filters at
 first; else they are alike."""
 
@@ -61,7 +57,14 @@ def watched(way: str, backbone: str, seed: int) -> TrunkRow:
     data = images(DATASET, IMAGES)
     standard = Standard(backbone, data.channels, data.size, len(data.train.classes))
     size = SIZES[backbone]
-    task = Task(standard=standard, data=data, budgets=size.budgets, compute=size.compute, seed=seed)
+    task = Task(
+        standard=standard,
+        data=data,
+        images=IMAGES,
+        budgets=size.budgets,
+        compute=size.compute,
+        seed=seed,
+    )
     return row_of(task, way, WAYS[way], began)
 
 
@@ -82,7 +85,7 @@ def row_of(task: Task, name: str, way: Way, began: float) -> TrunkRow:
         backbone=task.standard.name,
         seed=task.seed,
         dataset=task.data.name,
-        images=len(task.data.train) + len(task.data.validation),
+        images=task.images,
         compute=task.compute,
         epoch=epoch,
         births=tuple(learned(birth) for birth in watch.births),

@@ -48,6 +48,7 @@ def _task() -> Task:
     return Task(
         standard=Standard("small-vgg", 1, 8, 10),
         data=images("digits", 400),
+        images=400,
         budgets=(0.05, 0.2),
         compute=3 * 10**9,
         seed=0,
