@@ -1,0 +1,1 @@
+"""Whether growth is healthy: filters learn, none is dead, widths agree, runs end by themselves."""
