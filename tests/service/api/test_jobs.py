@@ -7,7 +7,6 @@ from sqlalchemy import func, select
 
 from service.contract import JobState
 from service.store.tables import IdempotencyKey, Job, JobEvent
-from slbi.nets import backbones
 from tests.service.running import SPEC, FinishedJob, Service, store_job
 
 
@@ -91,55 +90,6 @@ def test_a_job_is_kept_with_the_defaults_of_its_data_set(service: Service) -> No
         ({"growth": {"start": 9, "max_width": 8}}, "/growth/start", "start_over_cap", "at most"),
         ({"growth": {"max_params": 1}}, "/growth/max_params", "start_over_cap", "at least"),
         ({"growth": {"max_macs": 1}}, "/growth/max_macs", "start_over_cap", "at least"),
-        (
-            {"growth": {"targets": [{"max_macs": 1}]}},
-            "/growth/targets/0",
-            "start_over_cap",
-            "max_macs must be at least",
-        ),
-        (
-            {"growth": {"targets": [{"share": 0.01}], "start": 64}},
-            "/growth/targets/0",
-            "start_over_cap",
-            "the first network",
-        ),
-        (
-            {"growth": {"targets": [{"share": 0.2}, {"share": 0.1}]}},
-            "/growth/targets/1",
-            "must_rise",
-            "targets must rise",
-        ),
-        (
-            {"growth": {"targets": [{"share": 0.2}, {"max_params": 900_000}]}},
-            "/growth/targets/1",
-            "other_measures",
-            "max_params behind max_macs",
-        ),
-        (
-            {"growth": {"targets": [{"max_latency_ms": 2}]}},
-            "/growth/targets/0",
-            "value_error",
-            "share, max_macs or max_params",
-        ),
-        (
-            {"growth": {"targets": [{"share": 0.2, "max_macs": 9}]}},
-            "/growth/targets/0",
-            "value_error",
-            "got both",
-        ),
-        (
-            {"growth": {"targets": [{"share": 0.2}], "max_macs": 900_000}},
-            "/growth/max_macs",
-            "left_to_targets",
-            "left to the targets",
-        ),
-        (
-            {"growth": {"targets": [{"share": 0.2}], "mode": "restart"}},
-            "/growth/mode",
-            "left_to_targets",
-            "carry",
-        ),
-        ({"growth": {"where": "alike"}}, "/growth/where", "needs_targets", "full or gain"),
         ({"growth": {"max_macs": 2**63}}, "/growth/max_macs", "less_than_equal", "must be"),
         ({"growth": {"multiple": 0}}, "/growth/multiple", "greater_than_equal", "got 0"),
         ({"optim": {"learning_rate": -1}}, "/optim/learning_rate", "greater_than", "got -1"),
@@ -295,23 +245,6 @@ def test_caps_bound_what_a_dry_run_tells(local: Service) -> None:
     spec = {**SPEC, "growth": {"max_params": 50_000, "max_macs": 400_000}}
     told = local.client.post("/v1/jobs?dry_run=true", json=spec).json()
     assert (told["at_most"]["params"], told["at_most"]["macs"]) == (50_000, 400_000)
-
-
-def test_a_dry_run_of_targets_tells_first_and_last_network_and_the_compute(local: Service) -> None:
-    growth = {"targets": [{"share": 0.02}, {"share": 0.1}], "max_training_macs": 10**12}
-    told = local.client.post("/v1/jobs?dry_run=true", json={**SPEC, "growth": growth}).json()
-    net = backbones.build("vgg11", in_channels=1, size=8, classes=10, device="meta")
-    whole = net.cost()[1]
-    assert 0.9 * 0.02 * whole < told["now"]["macs"] <= 0.02 * whole
-    assert 0.9 * 0.1 * whole < told["at_most"]["macs"] <= 0.1 * whole
-    assert told["training"]["most_macs"] == told["training"]["least_macs"] == 10**12
-
-    del growth["max_training_macs"]
-    tune = {"epochs": 3}
-    spec = {**SPEC, "growth": growth, "tune": tune}
-    told = local.client.post("/v1/jobs?dry_run=true", json=spec).json()
-    images = round(1438 * 0.9)
-    assert told["training"]["most_macs"] == 3 * told["at_most"]["macs"] * images * 3
 
 
 def test_pages_give_every_job_once_newest_first(service: Service) -> None:

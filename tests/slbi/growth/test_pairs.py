@@ -46,8 +46,8 @@ def test_what_new_filters_are_read_with_is_as_large_as_what_old_ones_are() -> No
     old, new = before.widths["conv1"], after.widths["conv1"]
     assert new - old > 1
     assert torch.allclose(weight[:, old:].sum(dim=1), torch.zeros(()).double(), atol=1e-12)
-    sizes = [part.square().mean().sqrt() for part in (weight[:, :old], weight[:, old:])]
-    assert sizes[1] == pytest.approx(sizes[0].item(), rel=0.3)
+    sizes = [part.square().mean().sqrt().item() for part in (weight[:, :old], weight[:, old:])]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.3)
     scales = wider.get_parameter("conv1_norm.weight")
     assert torch.equal(scales[old:], scales[:old].mean().expand(new - old))
 
