@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from slbi.growth.seed import RandomSeed, plots
-from slbi.nets.coupling import Tie
+from slbi.nets.coupling import FilterGroup, Tie
 from slbi.nets.graph.find import Found
 from slbi.nets.initial import draw
 from slbi.nets.widths import Widths
@@ -20,12 +20,13 @@ from slbi.nets.widths import Widths
 class PairedSeed:
     """New filters in equal pairs that are read with opposite signs.
 
-    Of an odd number three are equal, and what reads them adds up to nothing; a single one stays
-    unread. New weights that read are as large as the old ones beside them, and scales of norms as
-    the old ones in the mean, so that new filters feel as much gradient as old ones. Where a norm
-    follows a reader, its old weights are scaled by the root of their share of the new fan-in, which
-    the statistics of the norm take up: the network computes what it did but for the norm's epsilon.
-    Elsewhere old weights stay.
+    Of an odd number three are equal, and what reads them adds up to nothing. A single one is a copy
+    of an old filter, with which it shares what reads that; where none can be copied, since others
+    add to its filters or count them, it stays unread. New weights that read are as large as the
+    old ones beside them, and scales of norms as the old ones in the mean, so that new filters feel
+    as much gradient as old ones. Where a norm follows a reader of several new filters, its old
+    weights are scaled by the root of their share of the new fan-in, which the statistics of the
+    norm take up: the network computes what it did but for the norm's epsilon.
     """
 
     @torch.no_grad()
@@ -37,6 +38,10 @@ class PairedSeed:
         parameters = dict(net.named_parameters())
         for group in found.coupling.groups:
             old, new = before[group.name], found.widths[group.name]
+            if new == old + 1:
+                if _copies(found, group):
+                    _split(net, group, old, generator)
+                continue
             for tie in group.ties if new > old else ():
                 if tie.role == "reader":
                     _read(net, tie, old, new, generator)
@@ -47,6 +52,32 @@ class PairedSeed:
             turned = plot.weight.movedim(plot.axis, 0)
             for equal in _teams(len(plot.rows)):
                 turned[plot.rows[equal]] = turned[plot.rows[equal[:1]]]
+
+
+def _copies(found: Found, group: FilterGroup) -> bool:
+    """Return whether a filter of a group can be copied: all that makes it is in its own ties."""
+    added = {route.target for route in found.coupling.routes}
+    roles = {tie.role for tie in group.ties}
+    return group.name not in added and roles <= {"producer", "norm", "reader"}
+
+
+def _split(net: nn.Module, group: FilterGroup, old: int, generator: torch.Generator) -> None:
+    """Make the last filter of a group a copy of an old one, and share the reading, in place."""
+    tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    which = int(torch.randint(old, (), generator=generator))
+    for tie in group.ties:
+        turned = tensors[tie.tensor].movedim(tie.axis, 0)
+        start = tie.offset + which * tie.block
+        own = slice(start, start + tie.block)
+        new = slice(tie.offset + old * tie.block, tie.offset + (old + 1) * tie.block)
+        if tie.role != "reader":
+            turned[new] = turned[own]
+            continue
+        kept = turned[tie.offset : tie.offset + old * tie.block]
+        spread = float(kept.square().mean().sqrt())
+        drawn = draw(tuple(turned[own].shape), tensors[tie.tensor], generator) * spread
+        turned[new] = drawn
+        turned[own] -= drawn
 
 
 def _teams(number: int) -> list[list[int]]:
