@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from slbi.growth.seed import RandomSeed, plots
+from slbi.growth.seed import RandomSeed
 from slbi.nets.coupling import FilterGroup, Tie
 from slbi.nets.graph.find import Found
 from slbi.nets.initial import draw
@@ -22,11 +22,13 @@ class PairedSeed:
 
     Of an odd number three are equal, and what reads them adds up to nothing. A single one is a copy
     of an old filter, with which it shares what reads that; where none can be copied, since others
-    add to its filters or count them, it stays unread. New weights that read are as large as the
-    old ones beside them, and scales of norms as the old ones in the mean, so that new filters feel
-    as much gradient as old ones. Where a norm follows a reader of several new filters, its old
-    weights are scaled by the root of their share of the new fan-in, which the statistics of the
-    norm take up: the network computes what it did but for the norm's epsilon.
+    add to its filters or count them, it stays unread, as all do behind a shuffle.
+
+    New weights that read are as large as the old ones beside them, and scales of norms as the old
+    ones in the mean, so that new filters feel as much gradient as old ones. Where a norm follows a
+    reader of several new filters and of no other group's, its old weights are scaled by the root of
+    their share of the new fan-in, which the statistics of the norm take up: the network computes
+    what it did but for the norm's epsilon.
     """
 
     @torch.no_grad()
@@ -38,27 +40,49 @@ class PairedSeed:
         parameters = dict(net.named_parameters())
         for group in found.coupling.groups:
             old, new = before[group.name], found.widths[group.name]
-            if new == old + 1:
-                if _copies(found, group):
-                    _split(net, group, old, generator)
+            if new == old + 1 and _copies(found, group):
+                _split(net, group, old, generator)
+            if new < old + 2 or not _once(group):
                 continue
-            for tie in group.ties if new > old else ():
+            for tie in group.ties:
                 if tie.role == "reader":
                     _read(net, tie, old, new, generator)
                 elif tie.role == "norm" and tie.fill and tie.tensor in parameters:
                     scales = tie.entries(parameters[tie.tensor], new)
                     scales[old:] = scales[:old].mean()
-        for plot in plots(net, found, before):
-            turned = plot.weight.movedim(plot.axis, 0)
-            for equal in _teams(len(plot.rows)):
-                turned[plot.rows[equal]] = turned[plot.rows[equal[:1]]]
+        for group in found.coupling.groups:
+            if _once(group):
+                _equal(net, group, before[group.name], found.widths[group.name])
+
+
+def _once(group: FilterGroup) -> bool:
+    """Return whether a filter has one place in every tensor; behind a shuffle it has several."""
+    places = [(tie.tensor, tie.axis) for tie in group.ties]
+    return len(set(places)) == len(places)
+
+
+def _equal(net: nn.Module, group: FilterGroup, old: int, new: int) -> None:
+    """Give new filters that cancel the same rows in everything that makes them, in place."""
+    for tie in group.ties:
+        if tie.role == "producer":
+            turned = net.get_parameter(tie.tensor).movedim(tie.axis, 0)
+            for team in _teams(new - old):
+                for other in team[1:]:
+                    turned[_place(tie, old + other)] = turned[_place(tie, old + team[0])]
+
+
+def _place(tie: Tie, filter_: int) -> slice:
+    """Return the entries of a filter along the axis of a tie."""
+    start = tie.offset + filter_ * tie.block
+    return slice(start, start + tie.block)
 
 
 def _copies(found: Found, group: FilterGroup) -> bool:
     """Return whether a filter of a group can be copied: all that makes it is in its own ties."""
     added = {route.target for route in found.coupling.routes}
     roles = {tie.role for tie in group.ties}
-    return group.name not in added and roles <= {"producer", "norm", "reader"}
+    plain = roles <= {"producer", "norm", "reader"}
+    return plain and group.name not in added and _once(group)
 
 
 def _split(net: nn.Module, group: FilterGroup, old: int, generator: torch.Generator) -> None:
@@ -67,9 +91,7 @@ def _split(net: nn.Module, group: FilterGroup, old: int, generator: torch.Genera
     which = int(torch.randint(old, (), generator=generator))
     for tie in group.ties:
         turned = tensors[tie.tensor].movedim(tie.axis, 0)
-        start = tie.offset + which * tie.block
-        own = slice(start, start + tie.block)
-        new = slice(tie.offset + old * tie.block, tie.offset + (old + 1) * tie.block)
+        own, new = _place(tie, which), _place(tie, old)
         if tie.role != "reader":
             turned[new] = turned[own]
             continue
@@ -119,8 +141,8 @@ def _read(net: nn.Module, tie: Tie, old: int, new: int, generator: torch.Generat
     turned = weight.movedim(tie.axis, 0)  # (I, ...)
     kept = slice(tie.offset, tie.offset + old * tie.block)
     added = slice(kept.stop, tie.offset + new * tie.block)
-    normed = tie.absorber is not None and tie.absorber.endswith("running_mean")
-    if normed and tie.absorber is not None:
+    whole = tie.offset == 0 and len(turned) == new * tie.block  # it reads nobody else
+    if whole and tie.absorber is not None and tie.absorber.endswith("running_mean"):
         share = math.sqrt(old / new)
         turned[kept] *= share
         mean = net.get_buffer(tie.absorber)
