@@ -97,9 +97,10 @@ def _split(net: nn.Module, group: FilterGroup, old: int, generator: torch.Genera
             continue
         kept = turned[tie.offset : tie.offset + old * tie.block]
         spread = float(kept.square().mean().sqrt())
-        drawn = draw(tuple(turned[own].shape), tensors[tie.tensor], generator) * spread
-        turned[new] = drawn
-        turned[own] -= drawn
+        apart = draw(tuple(turned[own].shape), tensors[tie.tensor], generator) * spread / 2
+        turned[own] /= 2
+        turned[new] = turned[own] + apart
+        turned[own] -= apart
 
 
 def _teams(number: int) -> list[list[int]]:
