@@ -23,6 +23,9 @@ _FIRST_SHARE = 1 / 32
 LEFT_TO_TARGETS = ("max_params", "max_macs", "max_latency_ms", "max_epochs")
 """Caps of a growth that its targets take the place of."""
 
+WITH_TARGETS = {"mode": "carry", "when": "fill", "schedule": "constant"}
+"""Settings that are of rounds alone, and what they must stay at with targets."""
+
 
 def limits_of(
     growth: GrowthSpec, standard: Mapping[str, int], costs: Costs
@@ -92,9 +95,11 @@ def wrong_settings(growth: GrowthSpec) -> Iterator[FieldError]:
         if value is not None:
             message = f"{name} must be left to the targets, got {value}"
             yield FieldError(pointer=f"/growth/{name}", code="left_to_targets", message=message)
-    if growth.mode == "restart":
-        message = "mode must be carry with targets, got 'restart'"
-        yield FieldError(pointer="/growth/mode", code="left_to_targets", message=message)
+    for name, needed in WITH_TARGETS.items():
+        value = getattr(growth, name)
+        if value not in (None, needed):
+            message = f"{name} must be {needed} with targets, got {value!r}"
+            yield FieldError(pointer=f"/growth/{name}", code="left_to_targets", message=message)
 
 
 def wrong_targets(

@@ -128,6 +128,17 @@ class GrowthSpec(Strict):
         float | None,
         Field(gt=1, le=10, description="With targets: factor of cost of a round at most."),
     ] = None
+    when: Annotated[
+        Literal["fill", "plateau", "both"] | None,
+        Field(
+            description="When groups are due: full ones after a round; all as soon as the"
+            " validation loss is at a plateau; or the full ones then. fill with targets."
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        Field(ge=1, le=1000, description="Epochs without improvement that make a plateau."),
+    ] = None
     where: Annotated[
         Literal["auto", "full", "gain", "alike"] | None,
         Field(
@@ -139,6 +150,10 @@ class GrowthSpec(Strict):
         Annotated[float, Field(gt=0, le=1)] | Literal["auto"] | None,
         Field(description="How strongly twins pull at the weights; auto is 0.1 with targets."),
     ] = None
+    new_rate: Annotated[
+        float | None,
+        Field(gt=0, le=10, description="Factor on the learning rate of filters of the last round."),
+    ] = None
     threshold: Annotated[
         Fill | dict[str, Fill] | None,
         Field(description="Fill at which a group is widened: one number, or one per group."),
@@ -147,6 +162,10 @@ class GrowthSpec(Strict):
         int | None, Field(ge=1, le=1000, description="Epochs between two looks at the fill.")
     ] = None
     max_rounds: Annotated[int | None, Field(ge=1, le=1000)] = None
+    schedule: Annotated[
+        Literal["constant", "cosine"] | None,
+        Field(description="Of the learning rate over all rounds; constant with targets."),
+    ] = None
     ratio: Annotated[
         float | None,
         Field(ge=1, le=10, description="A widened group grows at least so many times."),

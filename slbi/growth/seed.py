@@ -98,15 +98,15 @@ def plots(net: nn.Module, found: Found, before: Widths) -> Iterator[Plot]:
         axis = next((tie.axis for _, tie in tied if tie.role == "producer"), None)
         if axis is None or weight.ndim < 2:
             continue
-        rows = _new(tied, axis, before, found.widths)
+        rows = new_entries(tied, axis, before, found.widths)
         if len(rows):
             other = 1 - axis
-            new_columns = _new(tied, other, before, found.widths)
+            new_columns = new_entries(tied, other, before, found.widths)
             columns = _others(new_columns, weight.shape[other])
             yield Plot(name=name, weight=weight, axis=axis, rows=rows, columns=columns)
 
 
-def _new(
+def new_entries(
     ties: Iterable[tuple[str, Tie]], axis: int, before: Widths, after: Mapping[str, int]
 ) -> Tensor:
     """Return which entries of an axis belong to new filters, int64."""
@@ -237,7 +237,7 @@ def _new_columns(found: Found, before: Widths) -> Mapping[str, tuple[int, Tensor
     columns = {}
     for name, ties in found.coupling.by_tensor().items():
         axis = next((tie.axis for _, tie in ties if tie.role == "reader"), None)
-        if axis is not None and len(new := _new(ties, axis, before, found.widths)):
+        if axis is not None and len(new := new_entries(ties, axis, before, found.widths)):
             columns[name] = (axis, new)
     return columns
 

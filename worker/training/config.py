@@ -11,6 +11,8 @@ from worker.training.ranges import one_of, whole, within
 STEMS = ("auto", "standard", "small")
 SEEDS = ("auto", "random", "orthogonal", "gradmax", "pairs")
 WHERES = ("auto", "full", "gain", "alike")
+WHENS = ("fill", "plateau", "both")
+ROUND_SCHEDULES = ("constant", "cosine")
 SCHEDULES = ("cosine", "step", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
@@ -23,6 +25,9 @@ GROWTH_BY_STAGE = (
 
 FIRST = 8
 """Filters that a group starts with where nothing tells how many."""
+
+WITH_TARGETS = {"mode": "carry", "when": "fill", "schedule": "constant"}
+"""Settings of `growth` that are of rounds alone, and what they must stay at with targets."""
 
 TARGETS = ("share", "max_macs", "max_params", "max_latency_ms")
 """What a target of `growth.targets` may tell."""
@@ -130,6 +135,15 @@ class GrowthConfig:
     the target's network."""
     rise: float = 1.25
     """With targets: factor by which a round raises the cost at most, (1, 10]."""
+    when: str = "fill"
+    """Which groups are due at the end of a round, and when that is. fill: those whose fill has
+    reached their threshold, after `round_epochs`. plateau: all that may grow, as soon as the
+    validation loss is at a plateau; `round_epochs` is then the most that a round takes, and growth
+    ends after a round that brought no better loss than the rounds before it. both: as plateau, and
+    due are those whose fill has reached their threshold. fill with targets, whose rounds are of a
+    length of their own."""
+    patience: int = 3
+    """Epochs without improvement that make a plateau, 1 to 1000; a round has one more at least."""
     where: str = "auto"
     """Which groups are widened: full, those whose fill has reached their threshold; gain, of these
     the three that promise most for what a filter costs; alike, with targets, all groups. auto is
@@ -137,12 +151,18 @@ class GrowthConfig:
     pull: float | Literal["auto"] = "auto"
     """How strongly twins pull at the weights, relative to what mu = "auto" solves for, (0, 1]; when
     filters enter hardly depends on it. auto is 0.1 with targets, else 1."""
+    new_rate: float = 1.0
+    """Factor on the learning rate of new filters in the round after they came, with targets until
+    the next widening or fork, (0, 10]. It scales their gradients, not weight decay nor the pull."""
     threshold: float | Mapping[str, float] = 0.8
     """Fill at which a group is widened, (0, 1], one number for all or one per group."""
     round_epochs: int = 10
     """Epochs between two looks at the fill, 1 to 1000."""
     max_rounds: int = 10
     """Rounds at most, 1 to 1000; the last one is not followed by a widening."""
+    schedule: str = "constant"
+    """How the learning rate goes over all rounds together: constant, or cosine, which would come to
+    zero at the end of the last one. constant with targets."""
     ratio: float = 1.1
     """A widened group gets at least `ratio` times its filters, [1, 10]."""
     minimum: int = 8
@@ -198,6 +218,10 @@ class GrowthConfig:
         one_of("seed", self.seed, SEEDS)
         one_of("mode", self.mode, ("carry", "restart"))
         one_of("where", self.where, WHERES)
+        one_of("when", self.when, WHENS)
+        whole("patience", self.patience, 1, 1000)
+        within("new_rate", self.new_rate, 0, 10, above=True)
+        one_of("schedule", self.schedule, ROUND_SCHEDULES)
         if self.pull != "auto":
             within("pull", self.pull, 0, 1, above=True)
         self._check_targets()
@@ -228,8 +252,9 @@ class GrowthConfig:
             check_target(f"targets.{index}", target)
         if not self.targets and self.where == "alike":
             raise ValueError("where must be full or gain without targets, got alike")
-        if self.targets and self.mode == "restart":
-            raise ValueError("mode must be carry with targets, got restart")
+        for name, needed in WITH_TARGETS.items():
+            if self.targets and (value := getattr(self, name)) != needed:
+                raise ValueError(f"{name} must be {needed} with targets, got {value}")
         for name in ("max_params", "max_macs", "max_latency_ms", "max_epochs"):
             if self.targets and getattr(self, name) is not None:
                 raise ValueError(f"{name} must be left to the targets, got {getattr(self, name)!r}")

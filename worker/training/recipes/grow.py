@@ -12,7 +12,7 @@ from worker.training.recipes.budget import Budget
 from worker.training.recipes.conduct import Surroundings, Workplace, conduct
 from worker.training.recipes.family import Family, measured
 from worker.training.recipes.result import Result
-from worker.training.recipes.rounds import grow_rounds
+from worker.training.recipes.rounds import grow_rounds, round_rate
 from worker.training.recipes.run import Run
 from worker.training.recipes.targets import check_targets, compute, grow_to_targets
 from worker.training.recipes.tuning import tune
@@ -54,9 +54,10 @@ def _begin(config: GrowConfig, place: Workplace) -> Run:
     check_start(config.growth, net, budget)
     place.compute.place(net)
     pull = config.growth.settled_pull
+    rate = round_rate(config, budget, epoch=0, steps=steps)
     run = place.run(
         net,
-        couple(net, config.optim, steps=budget.round_epochs * steps, pull=pull),
+        couple(net, config.optim, steps=budget.round_epochs * steps, rate=rate, pull=pull),
         path_layers(net, closed(config.growth, net)),
         phase="grow",
         epochs=budget.epochs,

@@ -66,6 +66,7 @@ def capture(run: Run, *, config: Mapping[str, Any], output: Path) -> State:
         "config": config,
         "data": _fingerprint(run.data),
         "counters": {name: getattr(run, name) for name in _COUNTERS},
+        "losses": list(run.losses),
         "recent_s": list(run.recent_s),
         "elapsed_s": run.clock() - run.begun,
         "position": run.batches.position,
@@ -122,6 +123,7 @@ def restore(run: Run, state: State, *, config: Mapping[str, Any], output: Path) 
     run.net = net
     for name, value in about["counters"].items():
         setattr(run, name, value)
+    run.losses.extend(about.get("losses", []))
     run.recent_s.extend(about["recent_s"])
     run.begun = run.clock() - about["elapsed_s"]
     run.members = [_read(member, output) for member in about["members"]]

@@ -18,7 +18,7 @@ from slbi.structure.path import LayerRecord, Phase, StepRecord, SupportRecord, p
 from worker.training.data.batches import Batches, evaluation_batches
 from worker.training.data.load import Data
 from worker.training.device import Compute
-from worker.training.epoch import Stopped, Tally, evaluate, train_epoch
+from worker.training.epoch import Outcome, Stopped, Tally, evaluate, train_epoch
 from worker.training.recipes.budget import BACKWARD
 from worker.training.recorder import ModelRecord, ProgressRecord, RunRecorder
 from worker.training.team import ALONE, Team
@@ -121,6 +121,8 @@ class Run:
     """Multiply-accumulates spent on training so far."""
     accuracy: float = 0.0
     """Validation accuracy of the network as it stands, 0 to 1."""
+    losses: list[float] = field(default_factory=list)
+    """Validation loss after every epoch of growth so far, nats."""
     recent_s: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     """Seconds that each of the last epochs took."""
     spent_s: float = 0.0
@@ -159,7 +161,8 @@ class Run:
             begun_at=self.begun_at,
             team=self.team,
         )
-        self.accuracy = self.validate(self.net)
+        measured = self._measured(self.net)
+        self.accuracy = measured.accuracy
         selected = support()
         if self._twinned:
             self.order.update(self.epoch, selected)
@@ -167,7 +170,9 @@ class Run:
         self.begun_at = self.batches.position
         self.epoch += 1
         self.phase_epoch += 1
-        self.growth_epochs += self.phase == "grow"
+        if self.phase == "grow":
+            self.growth_epochs += 1
+            self.losses.append(measured.loss)
         self.tally = Tally(self.compute.device)
         self.spent_s = 0.0
         self.training_macs += BACKWARD * macs * self.batches.batch * len(rates)
@@ -196,10 +201,7 @@ class Run:
 
     def validate(self, net: Backbone) -> float:
         """Return the accuracy of a network on the validation split, 0 to 1."""
-        batches = evaluation_batches(
-            self.data.validation, self.data.normalisation, share=self.team.share
-        )
-        return evaluate(net, batches, self.compute, self.team).accuracy
+        return self._measured(net).accuracy
 
     def accuracy_on_support(self) -> float | None:
         """Return the validation accuracy of W on its support, 0 to 1; None if nobody watches it."""
@@ -207,6 +209,13 @@ class Run:
             return None
         with on_support(self.optimizer):
             return self.validate(self.net)
+
+    def _measured(self, net: Backbone) -> Outcome:
+        """Return loss and accuracy of a network on the validation split."""
+        batches = evaluation_batches(
+            self.data.validation, self.data.normalisation, share=self.team.share
+        )
+        return evaluate(net, batches, self.compute, self.team)
 
     @property
     def _twinned(self) -> bool:

@@ -31,7 +31,14 @@ from worker.training.recipes.family import Family
 from worker.training.recipes.pace import within_latency
 from worker.training.recipes.run import Run, Support, Trunk
 from worker.training.recipes.twin import plain
-from worker.training.recipes.widening import left, most_gaining, records, widen_run
+from worker.training.recipes.widening import (
+    at_new_rate,
+    left,
+    most_gaining,
+    records,
+    settle,
+    widen_run,
+)
 from worker.training.schedule import rates
 
 LEG = "leg"
@@ -173,6 +180,7 @@ class _Course:
     ) -> None:
         """Widen the trunk for a round and set out on it, in place of the run."""
         run, optim = self.run, self.config.optim
+        settle(run)
         widened = self._widen(number, allowed[which])
         # The path counts a widening to the round before it, which the next attempt takes back.
         run.round += bool(run.step or widened)
@@ -232,7 +240,8 @@ class _Course:
             fall = rates("cosine", base, epoch=0, epochs=1, steps=leg.steps)
             run.train(fall[done : done + length], self._waiting)
         else:
-            run.train([base] * length, run.selected)
+            with at_new_rate(self.config, run):
+                run.train([base] * length, run.selected)
 
     def _waiting(self) -> Support:
         """Return the support of the trunk that waits."""

@@ -1,13 +1,17 @@
 """What every growth does to a run: widen it, tell the path, see what its support would leave."""
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final
 
 from torch import Tensor
 from torch.nn.functional import pad
 
 from slbi.growth.choice import BEST, gains
 from slbi.growth.plan import Change, Plan
+from slbi.growth.rates import new_rate
 from slbi.growth.widen import restart, widen
+from slbi.nets.widths import Widths
 from slbi.pruning.rank import filter_norms, rank
 from slbi.pruning.refill import refilled
 from slbi.structure.order import NEVER
@@ -19,9 +23,13 @@ from worker.training.recipes.family import everywhere
 from worker.training.recipes.planting import planting
 from worker.training.recipes.run import Run, Support
 
+BEFORE: Final = "widths_before"
+"""Note of a run: what the groups had before the last widening."""
+
 
 def widen_run(config: GrowConfig, run: Run, wider: Plan) -> None:
     """Widen the network of a run and its optimizer, in place of the run."""
+    run.notes[BEFORE] = dict(run.net.widths)
     draw = run.draws["growth"]
     with convolutions(run.net, run.compute):
         if config.growth.mode == "restart":
@@ -31,6 +39,22 @@ def widen_run(config: GrowConfig, run: Run, wider: Plan) -> None:
             pair = widen(run.net, run.optimizer, wider.widths, seed=planted, generator=draw)
     run.net, run.optimizer = pair
     run.compute.place(run.net)
+
+
+def settle(run: Run) -> None:
+    """Let what is new count as old from now on, in place of the run."""
+    run.notes.pop(BEFORE, None)
+
+
+def at_new_rate(config: GrowConfig, run: Run) -> AbstractContextManager[None]:
+    """Return a context in which the new filters of a run learn at the rate that they are to have.
+
+    It holds for the network as it is on entering, and is nothing where no filter is new.
+    """
+    factor = config.growth.new_rate
+    if factor == 1 or BEFORE not in run.notes:
+        return nullcontext()
+    return new_rate(run.net, Widths(run.notes[BEFORE]), factor)
 
 
 def records(

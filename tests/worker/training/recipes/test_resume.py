@@ -52,10 +52,28 @@ RESNET = replace(
     tune=TuneConfig(epochs=1, pruned_epochs=1),
 )
 
+KNOBS = replace(
+    VGG,
+    growth=replace(
+        VGG.growth,
+        when="both",
+        patience=1,
+        round_epochs=4,
+        new_rate=0.5,
+        schedule="cosine",
+        pull=0.1,
+        threshold=0.1,
+    ),
+    optim=replace(VGG.optim, mu="auto"),
+)
+"""Rounds of three, two and four epochs, new filters at half the rate, mu of every round's own."""
+
 TARGETS = replace(
     VGG,
     growth=GrowthConfig(
-        targets=({"share": 0.003}, {"share": 0.006}), max_training_macs=1_500_000_000
+        targets=({"share": 0.003}, {"share": 0.006}),
+        max_training_macs=1_500_000_000,
+        new_rate=2.0,
     ),
 )
 """A trunk that is widened twice and two forks of it, some of a step or two more than an epoch."""
@@ -91,6 +109,7 @@ TICKET = TicketConfig(
 CONFIGS = {
     "grow vgg": VGG,
     "grow resnet": RESNET,
+    "grow, all knobs": KNOBS,
     "grow to targets": TARGETS,
     "train": TRAIN,
     "weights": WEIGHTS,
@@ -138,6 +157,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory, directory: Path) -> Unbro
 PHASES = {
     "grow vgg": {"grow", "tune", "prune"},
     "grow resnet": {"grow", "tune", "prune"},
+    "grow, all knobs": {"grow", "tune", "prune"},
     "grow to targets": {"grow", "fork"},
     "train": {"train"},
     "weights": {"train", "finetune", "retrain"},

@@ -1,5 +1,7 @@
 """Whole runs of growth under width policies; the rest of a run's tests are in test_grow.py."""
 
+import math
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,21 @@ from worker.training.config import (
     TuneConfig,
 )
 
+IDLE = OptimConfig(batch=128, mu=1e6, learning_rate=1e-6)
+"""Nothing is learnt and nothing enters a support."""
 
-def _grown(output: Path, backbone: str = "vgg11", **growth: Any) -> Alone:  # noqa: ANN401 - settings
+
+def _grown(
+    output: Path,
+    backbone: str = "vgg11",
+    optim: OptimConfig = OptimConfig(batch=128, mu=0.4),  # noqa: B008 - frozen
+    **growth: Any,  # noqa: ANN401 - settings
+) -> Alone:
     """Return a short run in which most groups are due after a round."""
     config = GrowConfig(
         backbone=backbone,
         data=DataConfig(dataset="digits"),
-        optim=OptimConfig(batch=128, mu=0.4),
+        optim=optim,
         growth=GrowthConfig(**{"round_epochs": 2, "max_rounds": 3, "threshold": 0.1, **growth}),
         tune=TuneConfig(epochs=0, pruned_epochs=0),
         compute=ComputeConfig(device="cpu", threads=1),
@@ -93,3 +103,88 @@ def test_a_stage_that_the_network_does_not_have_is_refused_before_anything_is_wr
     with pytest.raises(ValueError, match=r"stages must name groups of the backbone, .* got fc\*"):
         _grown(tmp_path / "family", stages={"fc*": {"ratio": 2.0}})
     assert not (tmp_path / "family").exists()
+
+
+def _epochs(made: Alone) -> list[int]:
+    """Return how many epochs each round took."""
+    return [len(list(steps)) for _, steps in groupby(made.path.step_records, lambda s: s.round)]
+
+
+@pytest.mark.parametrize("patience", [1, 2])
+def test_at_a_plateau_all_groups_are_widened_and_a_fruitless_round_ends_growth(
+    tmp_path: Path, patience: int
+) -> None:
+    made = _grown(tmp_path, optim=IDLE, when="plateau", patience=patience, round_epochs=9)
+    assert _epochs(made) == [patience + 1] * 2
+    assert {record.layer for record in made.path.growth_records} == set(range(8))
+    assert {record.reason for record in made.path.growth_records} == {
+        "validation loss at a plateau; fill 0.00"
+    }
+    assert made.result.end.startswith("plateau: round 1 brought the validation loss to 2.")
+
+
+def test_without_a_plateau_a_round_has_its_epochs_and_all_groups_are_widened(
+    tmp_path: Path,
+) -> None:
+    made = _grown(tmp_path, optim=IDLE, when="plateau", patience=2, max_rounds=2)
+    assert _epochs(made) == [2, 2]
+    assert len(made.path.growth_records) == 8
+    assert all("no plateau in 2 epochs" in record.reason for record in made.path.growth_records)
+
+
+def test_a_plateau_widens_no_group_that_is_closed_or_at_its_greatest_width(tmp_path: Path) -> None:
+    stages = {"conv[1-6]": {"max_width": 8}}
+    made = _grown(
+        tmp_path / "some", optim=IDLE, when="plateau", patience=1, exclude=["conv7"], stages=stages
+    )
+    assert [record.layer for record in made.path.growth_records] == [7]
+    none = _grown(tmp_path / "none", optim=IDLE, when="plateau", patience=1, max_width=8)
+    assert none.path.growth_records == []
+    assert none.result.end == "every layer is closed or at its greatest width"
+
+
+def test_with_both_a_plateau_ends_the_round_and_only_full_groups_are_widened(
+    tmp_path: Path,
+) -> None:
+    empty = _grown(tmp_path / "empty", optim=IDLE, when="both", patience=1, round_epochs=9)
+    assert _epochs(empty) == [2]
+    assert empty.result.end == "no layer's fill reached its threshold"
+    made = _grown(tmp_path / "full", when="both", patience=1)
+    assert made.path.growth_records
+    for record in made.path.growth_records:
+        assert record.fill >= record.threshold
+        assert record.reason.endswith(f"fill {record.fill:.2f} reached 0.10")
+
+
+@pytest.mark.parametrize("max_epochs", [None, 5])
+def test_a_cosine_falls_over_all_rounds_together_and_widens_in_each(
+    tmp_path: Path, max_epochs: int | None
+) -> None:
+    made = _grown(
+        tmp_path,
+        optim=OptimConfig(batch=128),
+        schedule="cosine",
+        pull=0.1,
+        max_epochs=max_epochs,
+    )
+    rates = [step.learning_rate for step in made.path.step_records]
+    whole = 10 * (max_epochs or 6)
+    expected = [
+        0.05 * (1 + math.cos(math.pi * (10 * epoch + 9) / whole)) / 2
+        for epoch in range(max_epochs or 6)
+    ]
+    assert rates == pytest.approx(expected)
+    assert {record.round for record in made.path.growth_records} == {0, 1}
+
+
+def test_new_filters_learn_at_their_own_rate_and_the_first_round_is_the_same(
+    tmp_path: Path,
+) -> None:
+    losses = {}
+    for factor in (0.1, 1.0, 2.0):
+        made = _grown(tmp_path / str(factor), new_rate=factor, max_rounds=2)
+        losses[factor] = [step.loss for step in made.path.step_records]
+    same = losses[1.0]
+    for factor in (0.1, 2.0):
+        assert losses[factor][:2] == same[:2]
+        assert losses[factor][2] != same[2]

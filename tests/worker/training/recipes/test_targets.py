@@ -230,6 +230,8 @@ def test_the_least_compute_that_is_named_is_enough(tmp_path: Path) -> None:
         ({"targets": ({"max_macs": 1.5},)}, "targets.0.max_macs must be a whole number"),
         ({"targets": {"share": 0.5}}, "targets must be a list"),
         ({"mode": "restart"}, "mode must be carry with targets"),
+        ({"schedule": "cosine"}, "schedule must be constant with targets, got cosine"),
+        ({"when": "both"}, "when must be fill with targets, got both"),
         ({"max_macs": 9}, "max_macs must be left to the targets"),
         ({"tilt": 2.0}, "tilt must be in"),
         ({"rise": 1.0}, "rise must be in"),
