@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     if missing and not options.report:
         with TemporaryDirectory() as folder:
-            subset(options.dataset, options.images, Path(folder))
+            subset(options.dataset, options.images, Path(folder), DATA_DIRECTORIES)
             for seed, way in missing:
                 row = _row(options, settings, way, seed, Path(folder))
                 with options.into.open("a", encoding="utf-8") as file:
@@ -148,27 +148,28 @@ def table(found: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def subset(dataset: str, count: int, folder: Path) -> None:
+def subset(dataset: str, count: int, folder: Path, directories: Sequence[Path]) -> None:
     """Write some images of a data set as one of its own name into a folder.
 
     Args:
         dataset: one of `DATASETS`.
         count: of its training images; which ones they are never changes.
-        folder: of data sets.
+        folder: of data sets, to write to.
+        directories: where data sets lie, to read from.
 
     Raises:
         ValueError: there are not so many.
         DatasetAbsentError: it lies in none of the directories.
     """
     source = SOURCES[dataset]
-    files = find_files(source, DATA_DIRECTORIES)
-    if not 1 <= count <= source.train:
-        raise ValueError(f"images must be 1 to {source.train} for {dataset}, got {count}")
+    files = find_files(source, directories)
     draw = torch.Generator().manual_seed(0)
     named = iter(source.layouts[1])
     parts: tuple[tuple[Which, int], ...] = (("train", count), ("test", TEST_IMAGES))
     for which, some in parts:
         whole = read(dataset, files, which)
+        if not 1 <= some <= len(whole):
+            raise ValueError(f"images must be 1 to {len(whole)} for {dataset}, got {some}")
         part = whole.rows(torch.randperm(len(whole), generator=draw)[:some])
         _write(part, folder / next(named), folder / next(named))
 
@@ -220,6 +221,8 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "growth": {
             "start": options.start,
+            "minimum": options.start // 2,
+            "threshold": options.threshold,
             "round_epochs": 2,
             "max_rounds": options.epochs,
             "max_epochs": options.epochs,
@@ -256,6 +259,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--start", type=int, default=8, help="filters of every group at first")
+    parser.add_argument(
+        "--threshold", type=float, default=0.5, help="of the fill: rounds are of few steps here"
+    )
     parser.add_argument("--epochs", type=int, default=10, help="of growth at most")
     parser.add_argument("--tune-epochs", type=int, default=4)
     parser.add_argument("--max-macs", type=int, default=1_500_000, help="of an image")
