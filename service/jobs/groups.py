@@ -11,8 +11,8 @@ from service.catalogue import Backbone
 from service.errors import FieldError
 from service.jobs.refusals import escaped
 from service.spec.by_group import GrowthStage, PruningStage
+from service.spec.growth import GrowthSpec
 from service.spec.jobs import GrowSpec, JobSpec, PruneSpec
-from service.spec.sections import GrowthSpec
 
 FIRST = 8
 """Filters that a group starts with where nothing tells. Source: worker/training/config.py."""

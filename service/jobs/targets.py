@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from service.errors import FieldError
 from service.estimate import Cost, training_macs
-from service.spec.sections import GrowthSpec
+from service.spec.growth import GrowthSpec
 
 Costs = Callable[[Mapping[str, int]], Cost]
 """Returns what a network of some widths takes."""

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from service.spec.by_group import Width
+from service.spec.growth import GrowthSpec
 from service.spec.sections import (
     ComputeSpec,
     DataSpec,
     FormatsSpec,
-    GrowthSpec,
     MaskSpec,
     OptimSpec,
     PicturesSpec,

@@ -1,6 +1,6 @@
 from service.jobs.groups import setting, widths_of_growth
 from service.spec.by_group import GrowthStage
-from service.spec.sections import GrowthSpec
+from service.spec.growth import GrowthSpec
 from worker.training.config import GrowthConfig
 from worker.training.groups import by_group
 from worker.training.recipes.begin import start_widths

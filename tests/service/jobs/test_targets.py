@@ -1,7 +1,7 @@
 import pytest
 
 from service.jobs.targets import wrong_settings
-from service.spec.sections import GrowthSpec
+from service.spec.growth import GrowthSpec
 from tests.service.running import SPEC, Service
 from worker.training.config import GrowthConfig
 

@@ -73,8 +73,12 @@ EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
             "optim": OPTIM,
             "growth": {
                 "start": {"stem": 9},
+                "when": "both",
+                "patience": 2,
+                "new_rate": 0.5,
                 "threshold": {"stem": 0.6},
                 "round_epochs": 3,
+                "schedule": "cosine",
                 "max_rounds": 4,
                 "ratio": 1.5,
                 "minimum": 5,
