@@ -119,10 +119,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def rows(path: Path) -> list[Row]:
-    """Return the rows of a file; none where there is no file."""
+    """Return the rows of a file, of equal runs the last; none where there is no file."""
     if not path.exists():
         return []
-    return [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    told = (Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines())
+    return list({(row.setting, row.way, row.seed): row for row in told}.values())
 
 
 def table(found: Sequence[Row]) -> str:
