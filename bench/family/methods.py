@@ -26,7 +26,7 @@ METHODS: dict[str, Method] = {
 """Name -> method, in the order in which they are run."""
 
 TITLES = {
-    "ours": "**ours**: layers alike, cancelling pairs, loose twins",
+    "ours": "ours: layers alike, cancelling pairs, loose twins",
     "ours-gain": "6 ours, layers by Gamma: gain per cost",
     "ours-full": "6 ours, layers by Gamma: full ones",
     "ours-level": "ours, no tilt",
