@@ -114,7 +114,7 @@ def learning(rows: Sequence[TrunkRow], layer: str | None = None) -> Learning:
 def paired(rows: Sequence[TrunkRow]) -> dict[str, Learning]:
     """Return what new filters learned that came in pairs, and those left over of an odd number.
 
-    Pairs come first; of an odd number the last one has no other, and nothing reads it at first.
+    Pairs come first; the last of an odd number is equal to a pair, a copy, or read by nothing.
     """
     pairs, over = [], []
     for birth in (birth for row in rows for birth in row.births):

@@ -52,7 +52,7 @@ steps in a row, relative to the median of the same average over all filters that
 it was born. It has reached its layer if that is {SHARE} or more in one of the windows of the first
 epoch after its birth; only steps of the trunk count, so a trunk that was done earlier gives less
 than an epoch. "At once" is the first window, "all along" one window of all steps watched. "Left
-over" are those without another to cancel them: of an odd number the last, which nothing reads.
+over" is the last of an odd number: equal to a pair, a copy of an old filter, or read by nothing.
 """
 
 _DEAD = f"""## Are filters dead
