@@ -18,7 +18,15 @@ from slbi.growth.choice import Limits, alike, first, fitted, levelled, toward
 from slbi.growth.fork import fork
 from slbi.growth.pairs import PairedSeed
 from slbi.growth.plan import Cost, Plan
-from slbi.growth.stages import LEAST_STEPS, Target, check_rising, least_compute, rooms, share
+from slbi.growth.stages import (
+    LEAST_STEPS,
+    Target,
+    check_first,
+    check_rising,
+    least_compute,
+    rooms,
+    share,
+)
 from slbi.growth.twins import round_mu
 from slbi.nets.widths import Widths
 from slbi.optim.optimizer import SLBI
@@ -129,14 +137,7 @@ class _Way:
         Raises:
             ValueError: it is either.
         """
-        params, macs = self.course.cost(self.course.found.widths)
-        for name, needed in (("max_params", params), ("max_macs", macs)):
-            allowed = self.targets[0].limits.get(name, needed)
-            if needed > allowed:
-                raise ValueError(
-                    f"targets.0.{name} must be at least {needed}, as many as start asks for, "
-                    f"got {allowed}"
-                )
+        check_first(self.course.cost(self.course.found.widths), self.targets[0])
         settings, last = self.course.settings, self.targets[-1]
         least = least_compute(
             self.targets, self._step(last), tilt=settings.tilt, trunk_share=settings.trunk_share

@@ -78,6 +78,25 @@ def check_rising(targets: Sequence[Target]) -> None:
             raise ValueError(f"targets must rise, got {after.said()} behind {before.said()}")
 
 
+def check_first(cost: tuple[int, int], first: Target) -> None:
+    """Refuse a network to start from that is beyond the first target.
+
+    Args:
+        cost: its parameters and multiply-accumulates.
+        first: the target.
+
+    Raises:
+        ValueError: it is.
+    """
+    for name, needed in (("max_params", cost[0]), ("max_macs", cost[1])):
+        allowed = first.limits.get(name, needed)
+        if needed > allowed:
+            raise ValueError(
+                f"targets.0.{name} must be at least {needed}, as many as start asks for, "
+                f"got {allowed}"
+            )
+
+
 def rooms(
     before: tuple[int, int], target: Target, *, rise: float, most: int
 ) -> list[dict[str, int]]:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from bench.health.dead import Layer, Spread, layers, reading
 from slbi.nets import backbones
+from slbi.nets.backbone import Backbone
 from slbi.nets.graph.find import find
 from slbi.nets.widths import Widths
 
@@ -94,9 +95,8 @@ def test_a_filter_that_nothing_reads_is_dead_and_one_that_is_hardly_read_is_not(
     assert found["0.weight"].dead == found["3.weight"].dead == 1
 
 
-@torch.no_grad()
-def test_a_layer_that_adds_nothing_to_a_stream_is_dead_though_the_stream_lives() -> None:
-    net = backbones.build(
+def resnet() -> Backbone:
+    return backbones.build(
         "resnet20",
         Widths(dict.fromkeys(backbones.groups("resnet20", 8), 4)),
         in_channels=1,
@@ -104,6 +104,11 @@ def test_a_layer_that_adds_nothing_to_a_stream_is_dead_though_the_stream_lives()
         classes=10,
         generator=torch.Generator().manual_seed(0),
     )
+
+
+@torch.no_grad()
+def test_a_layer_that_adds_nothing_to_a_stream_is_dead_though_the_stream_lives() -> None:
+    net = resnet()
     found = net.found()
     assert {layer.dead for layer in layers(net, found, images())} == {0}
     net.get_parameter("stages.stage1.block2.norm2.weight")[1] = 0.0
@@ -113,14 +118,7 @@ def test_a_layer_that_adds_nothing_to_a_stream_is_dead_though_the_stream_lives()
 
 @torch.no_grad()
 def test_a_padding_shortcut_reads_what_is_read_where_it_leads() -> None:
-    net = backbones.build(
-        "resnet20",
-        Widths(dict.fromkeys(backbones.groups("resnet20", 8), 4)),
-        in_channels=1,
-        size=8,
-        classes=10,
-        generator=torch.Generator().manual_seed(0),
-    )
+    net = resnet()
     found = net.found()
     for tie in found.coupling.group("stage1").ties:
         if tie.role == "reader":

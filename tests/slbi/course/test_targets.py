@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -225,7 +226,7 @@ def test_what_is_excluded_keeps_its_filters(own: Make, digits: Digits) -> None:
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_trained(
-    own: Make, digits: Digits, settings: dict[str, object], message: str
+    own: Make, digits: Digits, settings: dict[str, Any], message: str
 ) -> None:
     def loss(said: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         raise AssertionError((said, labels))
@@ -235,7 +236,7 @@ def test_what_cannot_be_is_refused_before_anything_is_trained(
             own(),
             digits.batches,
             shape=SHAPE,
-            settings=replace(QUICK, **settings),  # type: ignore[arg-type] # by name
+            settings=replace(QUICK, **settings),
             loss=loss,
         )
 

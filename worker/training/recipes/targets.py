@@ -11,7 +11,7 @@ from slbi.growth.choice import Limits, alike, fitted, levelled, toward
 from slbi.growth.fork import fork
 from slbi.growth.plan import Change, Plan, Slow
 from slbi.growth.rule import due, fills, shared
-from slbi.growth.stages import LEAST_STEPS, Target, least_compute, rooms, share
+from slbi.growth.stages import LEAST_STEPS, Target, check_first, least_compute, rooms, share
 from slbi.growth.twins import round_mu
 from slbi.nets.backbone import Backbone
 from worker.training import backbones
@@ -124,14 +124,7 @@ def check_targets(config: GrowConfig, net: Backbone, batches: Batches) -> None:
             does not pay for a step of growth and one of annealing.
     """
     wanted = targets(config.growth, net)
-    params, macs = net.cost()
-    for name, needed in (("max_params", params), ("max_macs", macs)):
-        allowed = wanted[0].limits.get(name, needed)
-        if needed > allowed:
-            raise ValueError(
-                f"targets.0.{name} must be at least {needed}, as many as start asks for, "
-                f"got {allowed}"
-            )
+    check_first(net.cost(), wanted[0])
     whole, last = compute(config, net, batches.images), wanted[-1]
     growth, step = config.growth, BACKWARD * _most(net, last) * batches.batch
     least = least_compute(wanted, step, tilt=growth.tilt, trunk_share=growth.trunk_share)

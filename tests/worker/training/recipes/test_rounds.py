@@ -21,10 +21,14 @@ IDLE = OptimConfig(batch=128, mu=1e6, learning_rate=1e-6)
 """Nothing is learnt and nothing enters a support."""
 
 
+EARLY = OptimConfig(batch=128, mu=0.4)
+"""Filters enter within a round of two epochs."""
+
+
 def _grown(
     output: Path,
     backbone: str = "vgg11",
-    optim: OptimConfig = OptimConfig(batch=128, mu=0.4),  # noqa: B008 - frozen
+    optim: OptimConfig = EARLY,
     **growth: Any,  # noqa: ANN401 - settings
 ) -> Alone:
     """Return a short run in which most groups are due after a round."""
