@@ -1,29 +1,40 @@
-"""What a LayerNorm whose filters count costs, against torch's own, which has a kernel for it.
+"""What this project's own norms cost, against torch's.
 
 `python -m bench.norms`
 
-One norm, forward and backward; and a training pass of ConvNeXt-tiny at a quarter of its widths.
+A LayerNorm whose filters count: one norm, forward and backward; and a training pass of ConvNeXt-tiny
+at a quarter of its widths. A BatchNorm of few channels: one norm, and a training pass of the two
+backbones of `bench.family` at some shares of their multiply-accumulates.
 Both in turns, one thread, time of the processor, median. The change of a logit is the largest
 relative to the largest, of the same network in float32 with the one norm and with the other.
 """
 
 import argparse
+import copy
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from statistics import median
 
 import torch
 import torchvision.models
 from torch import Tensor, nn
 
+from bench.family.networks import NAMES, Standard
 from slbi.growth.narrow import narrow, start_widths
 from slbi.nets.counted import CountedLayerNorm
 from slbi.nets.graph.counted import counted
 from slbi.nets.graph.find import find
+from slbi.nets.norms import NARROW, NarrowNorm, narrow_norms
 
 SHAPE = (3, 64, 64)
 BATCH = 16
+IMAGES = 128
+"""Images of a step where channels are few."""
+
+SHARES = (0.02, 0.05, 0.12, 0.25)
+"""Parts of a backbone's multiply-accumulates."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,8 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     print(f"torch {torch.__version__}, one thread")
-    print("| what | plain, ms | counted, ms | ratio |")
-    print("|---|---|---|---|")
+    _head("counted")
     x = torch.randn(32, 28, 28, 96, requires_grad=True)
     _show("one norm, (32, 28, 28, 96)", nn.LayerNorm(96), CountedLayerNorm(96), x, options.repeats)
     net = torchvision.models.convnext_tiny(weights=None)
@@ -48,8 +58,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     with torch.no_grad():
         before, after = plain.eval()(x), counting.eval()(x)
     change = float((after - before).abs().max() / before.abs().max())
-    print(f"\nlargest change of a logit: {change:.0e}, {len(small)} groups")
+    print(f"\nlargest change of a logit: {change:.0e}, {len(small)} groups\n")
+    _head("narrow")
+    for side, channels in product((28, 14), (*NARROW, NARROW.stop, NARROW.stop + 1)):
+        x = _images(channels, side).requires_grad_()
+        name = f"one norm, ({IMAGES}, {channels}, {side}, {side})"
+        _show(name, nn.BatchNorm2d(channels), NarrowNorm(channels), x, options.repeats)
+    for backbone, share in product(NAMES, SHARES):
+        standard = Standard(backbone, channels=1, size=28, classes=10)
+        widths = standard.uniform(*standard.limits((share,)))
+        plain = standard.fresh(widths, torch.Generator().manual_seed(0))
+        other = copy.deepcopy(plain)
+        with narrow_norms(other):
+            x = _images(1, 28)
+            _show(f"{backbone} at {share:.0%}, {IMAGES} images", plain, other, x, options.repeats)
     return 0
+
+
+def _head(which: str) -> None:
+    print(f"| what | torch's, ms | {which}, ms | ratio |")
+    print("|---|---|---|---|")
+
+
+def _images(channels: int, side: int) -> Tensor:
+    drawn = torch.randn(IMAGES, channels, side, side)
+    return drawn.contiguous(memory_format=torch.channels_last)
 
 
 def _show(what: str, plain: nn.Module, other: nn.Module, x: Tensor, repeats: int) -> None:

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from bench.family.ledger import Ledger, learned
 from slbi.growth.twins import twinned
 from slbi.nets.graph.find import Found
+from slbi.nets.norms import narrow_norms
 from slbi.optim.optimizer import SLBI
 
 Stream = Iterator[tuple[Tensor, Tensor]]
@@ -112,14 +113,15 @@ def train(
         ValueError: the ledger cannot pay, or the loss is not finite.
     """
     net.train()
-    for step in range(steps):
-        images, labels = next(stream)
-        ledger.pay(learned(macs, len(images)))
-        for group in optimizer.param_groups:
-            group["lr"] = schedule(step / steps)
-        optimizer.zero_grad()
-        loss = cross_entropy(net(images), labels)
-        loss.backward()  # type: ignore[no-untyped-call] # torch's own
-        optimizer.step()
-        if step % 100 == 0 and not math.isfinite(float(loss.detach())):
-            raise ValueError(f"the loss must stay finite, got {float(loss)} at step {step}")
+    with narrow_norms(net):
+        for step in range(steps):
+            images, labels = next(stream)
+            ledger.pay(learned(macs, len(images)))
+            for group in optimizer.param_groups:
+                group["lr"] = schedule(step / steps)
+            optimizer.zero_grad()
+            loss = cross_entropy(net(images), labels)
+            loss.backward()  # type: ignore[no-untyped-call] # torch's own
+            optimizer.step()
+            if step % 100 == 0 and not math.isfinite(float(loss.detach())):
+                raise ValueError(f"the loss must stay finite, got {float(loss)} at step {step}")

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from slbi.nets.norms import narrow_norms
+
 BACKWARD: Final = 3
 """A training step costs this many forward passes: one forward, two backward."""
 
@@ -57,20 +59,21 @@ def learn(
     net.train()
     steps = seen = 0
     total = right = 0.0
-    for inputs, labels in batches:
-        optimizer.zero_grad()
-        said = net(inputs)
-        cost = loss(said, labels)
-        cost.backward()  # type: ignore[no-untyped-call] # torch's own
-        optimizer.step()
-        if schedule is not None:
-            schedule.step()
-        steps += 1
-        seen += len(inputs)
-        total += float(cost.detach()) * len(inputs)
-        right += _right(said, labels)
-        if not math.isfinite(total):
-            raise ValueError(f"the loss must stay finite, got {cost.item()} at step {steps}")
+    with narrow_norms(net):
+        for inputs, labels in batches:
+            optimizer.zero_grad()
+            said = net(inputs)
+            cost = loss(said, labels)
+            cost.backward()  # type: ignore[no-untyped-call] # torch's own
+            optimizer.step()
+            if schedule is not None:
+                schedule.step()
+            steps += 1
+            seen += len(inputs)
+            total += float(cost.detach()) * len(inputs)
+            right += _right(said, labels)
+            if not math.isfinite(total):
+                raise ValueError(f"the loss must stay finite, got {cost.item()} at step {steps}")
     if not steps:
         raise ValueError(NO_BATCH)
     return Learned(steps=steps, inputs=seen, loss=total / seen, accuracy=right / seen)

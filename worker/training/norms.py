@@ -1,12 +1,13 @@
 """BatchNorm over the images of several processes, on any device."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from slbi.nets.norms import follow, replaced
 
 
 class TeamNorm(nn.BatchNorm2d):
@@ -26,7 +27,7 @@ class TeamNorm(nn.BatchNorm2d):
         mean = sums[:-1] / count
         centred = x - mean[:, None, None]
         variance = _total(centred.square().sum(dim=(0, 2, 3))) / count
-        self._follow(mean.detach(), variance.detach() * count / (count - 1))
+        follow(self, mean.detach(), variance.detach() * count / (count - 1))
         scale = torch.rsqrt(variance + self.eps)
         if self.affine:
             scale = scale * self.weight
@@ -35,45 +36,17 @@ class TeamNorm(nn.BatchNorm2d):
             normalised = normalised + self.bias[:, None, None]
         return normalised.to(input.dtype)
 
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        """Let the running statistics follow those of a batch, in place."""
-        if self.running_mean is None or self.running_var is None or self.momentum is None:
-            raise ValueError("a norm that is trained must have a momentum and running statistics")
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
 
-
-@contextmanager
-def synchronised(net: nn.Module) -> Iterator[None]:
+def synchronised(net: nn.Module) -> AbstractContextManager[None]:
     """Put norms over all processes in the place of a network's own, which share their tensors."""
-    places = [
-        (parent, name, child)
-        for parent in net.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, nn.BatchNorm2d)
-    ]
-    for parent, name, child in places:
-        setattr(parent, name, _over_all(child))
-    try:
-        yield
-    finally:
-        for parent, name, child in places:
-            child.train(getattr(parent, name).training)
-            setattr(parent, name, child)
+    return replaced(net, _over_all)
 
 
-def _over_all(norm: nn.BatchNorm2d) -> nn.Module:
-    """Return a norm over all processes with the tensors of `norm`."""
-    kind: type[nn.BatchNorm2d | nn.SyncBatchNorm] = TeamNorm
-    if norm.weight is not None and norm.weight.is_cuda:
-        kind = nn.SyncBatchNorm
-    made = kind(norm.num_features, norm.eps, norm.momentum, norm.affine, device="meta")
-    made.weight, made.bias = norm.weight, norm.bias
-    for name in ("running_mean", "running_var", "num_batches_tracked"):
-        setattr(made, name, getattr(norm, name))
-    return made.train(norm.training)
+def _over_all(norm: nn.BatchNorm2d) -> nn.BatchNorm2d | nn.SyncBatchNorm:
+    """Return a norm over all processes, without tensors."""
+    on_cuda = norm.weight is not None and norm.weight.is_cuda
+    kind: type[nn.BatchNorm2d | nn.SyncBatchNorm] = nn.SyncBatchNorm if on_cuda else TeamNorm
+    return kind(norm.num_features, norm.eps, norm.momentum, norm.affine, device="meta")
 
 
 class _Total(torch.autograd.Function):
