@@ -2,7 +2,7 @@
 
 `python -m bench.norms`
 
-A LayerNorm whose filters count: one norm, forward and backward; and a training pass of ConvNeXt-tiny
+A LayerNorm whose filters count: one norm, forward and backward; a training pass of ConvNeXt-tiny
 at a quarter of its widths. A BatchNorm of few channels: one norm, and a training pass of the two
 backbones of `bench.family` at some shares of their multiply-accumulates.
 Both in turns, one thread, time of the processor, median. The change of a logit is the largest
