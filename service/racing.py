@@ -25,8 +25,8 @@ from service.store.tables import Sweep
 _log = structlog.get_logger(__name__)
 
 PHASES = ("grow", "train")
-"""Phases of the path in which jobs are compared. What follows them tunes what they left, and a
-`fork` between steps of `grow` anneals a copy: neither says how far the trunk is."""
+"""Phases of the path in which jobs are compared. What follows them tunes what they left, and an
+`anneal` between steps of `grow` raises the accuracy for the while: neither compares."""
 
 _RUNG = "completed_rung_"
 """How Optuna names the attribute of a trial that holds its value at a rung; a test holds it so."""

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from slbi.growth.stages import MEASURED_SHARE
 from worker.training.recipes.budget import BACKWARD
 
 DOUBLE: Final = 9
@@ -10,6 +11,10 @@ backward through both (2 x 3)."""
 
 SHARE_SCORED: Final = 20
 """Scores may take one part in so many of what is left of a run's compute."""
+
+
+MEASURED: Final = 16
+"""Batches on which the norms of a member are measured anew, at most."""
 
 
 class Ledger:
@@ -49,6 +54,20 @@ def learned(macs: int, images: int) -> int:
         images: how many.
     """
     return BACKWARD * macs * images
+
+
+def ending(number: int) -> tuple[int, int]:
+    """Return what some steps' compute pays for at the end of a training: steps, and measuring.
+
+    Args:
+        number: of steps.
+
+    Returns:
+        Steps that are taken, and batches on which norms are measured anew behind them.
+    """
+    passes = BACKWARD * number
+    batches = min(MEASURED, passes // MEASURED_SHARE)
+    return (passes - batches) // BACKWARD, batches
 
 
 def steps(share: int, macs: int, batch: int) -> int:

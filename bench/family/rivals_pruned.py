@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from bench.family.ledger import SHARE_SCORED, learned, steps
 from bench.family.task import Made, Outcome, Run, Task
-from bench.family.training import Stream, cosine, plain, train
+from bench.family.training import Stream, cosine, finish, plain, train
 from slbi.nets.count import count
 from slbi.nets.initial import deviation, draw
 from slbi.nets.shortcut import Shortcut
@@ -102,7 +102,7 @@ def _pruned(
         macs = count(small, standard.shape)[1]
         tuned = copy.deepcopy(small)
         share = run.ledger.left // (len(pairs) - index)
-        train(
+        finish(
             tuned,
             plain(tuned, task.settings),
             batches,

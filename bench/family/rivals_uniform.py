@@ -2,7 +2,7 @@
 
 from bench.family.ledger import learned, steps
 from bench.family.task import Made, Outcome, Run, Task
-from bench.family.training import cosine, plain, train
+from bench.family.training import cosine, finish, plain
 
 
 def evenly(task: Task) -> Outcome:
@@ -45,7 +45,7 @@ def _macs(task: Task, limit: int) -> int:
 def _trained(task: Task, run: Run, budget: float, limit: int, number: int) -> Made:
     widths = task.standard.uniform(limit)
     net = task.standard.fresh(widths, task.weights())
-    train(
+    finish(
         net,
         plain(net, task.settings),
         task.stream(),

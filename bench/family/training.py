@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
 
-from bench.family.ledger import Ledger, learned
+from bench.family.ledger import Ledger, ending, learned
 from slbi.growth.twins import twinned
 from slbi.nets.graph.find import Found
 from slbi.nets.norms import narrow_norms
 from slbi.optim.optimizer import SLBI
+from slbi.pruning.recalibrate import recalibrate
 
 Stream = Iterator[tuple[Tensor, Tensor]]
 """Batches for ever."""
@@ -86,6 +88,29 @@ def coupled(net: nn.Module, found: Found, settings: Settings, *, coupling: float
         weight_decay=settings.decay,
         nesterov=True,
     )
+
+
+def finish(
+    net: nn.Module,
+    optimizer: Optimizer,
+    stream: Stream,
+    number: int,
+    *,
+    macs: int,
+    ledger: Ledger,
+    schedule: Schedule,
+) -> None:
+    """Do as `train` with what some steps cost, and measure the norms anew with the last of it.
+
+    In few steps running statistics do not follow the weights. So every member of every method ends.
+    """
+    taken, batches = ending(number)
+    train(net, optimizer, stream, taken, macs=macs, ledger=ledger, schedule=schedule)
+    if not batches:
+        return
+    measured = [images for images, _ in islice(stream, batches)]
+    ledger.pay(macs * sum(len(images) for images in measured))
+    recalibrate(net, measured)
 
 
 def train(

@@ -1,13 +1,14 @@
-"""A trunk that only grows, at a constant learning rate, and a fork of it for every budget.
+"""A network that grows from budget to budget, and at each of them is annealed.
 
-Each budget has a stage with a part of the compute. In a stage the trunk is widened round by
-round until it has the budget's multiply-accumulates; the rest of the stage pays for a fork, which
-is annealed to zero and is the member. What is widened, how, and what drives it, are a `Way`.
+Each budget has a stage with a part of the compute. In a stage the network is widened round by
+round, at a constant learning rate, until it has the budget's multiply-accumulates; with the rest of
+the stage it is annealed to zero and is the member, from which growth goes on. What is widened, how,
+and what drives it, are a `Way`; in one of them a copy is annealed and growth goes on without it.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import nn
@@ -16,9 +17,8 @@ from torch.optim import Optimizer
 from bench.family.ledger import learned, steps
 from bench.family.networks import Standard
 from bench.family.task import Outcome, Run, Task
-from bench.family.training import Stream, constant, cosine, plain, train
-from slbi.growth.fork import fork
-from slbi.growth.stages import FIRST_SHARE, LEAST_STEPS, Target, rooms, share
+from bench.family.training import Stream, constant, cosine, finish, plain, train
+from slbi.growth.stages import FIRST_SHARE, LEAST_STEPS, Target, rate, rooms, share
 from slbi.growth.twins import round_mu
 from slbi.nets.graph.find import Found
 from slbi.nets.widths import Widths
@@ -81,8 +81,12 @@ class Way:
     """Share of the standard network's multiply-accumulates to start with, all groups alike."""
     rise: float = 1.25
     """Factor by which a round raises the multiply-accumulates at most, above 1."""
-    trunk_share: float = 0.5
-    """Part of a stage's compute that the trunk learns with, in (0, 1); the fork has the rest."""
+    hold: float = 0.5
+    """Part of a stage's compute before the rate falls, in (0, 1)."""
+    forks: bool = False
+    """Whether a copy is annealed, at the full rate, and growth goes on from where it was."""
+    calms: bool = True
+    """Whether a short stage has a lower rate, see `rate`."""
     tilt: float = 0.0
     """How much more of the compute small budgets get, see `share`."""
     coupling: float = 1.0
@@ -90,40 +94,55 @@ class Way:
     enter the support does not depend on it."""
 
     def __post_init__(self) -> None:
-        if not (0 < self.start <= 1 and self.rise > 1 and 0 < self.trunk_share < 1):
+        if not (0 < self.start <= 1 and self.rise > 1 and 0 < self.hold < 1):
             raise ValueError(
-                "start must be in (0, 1], rise above 1 and trunk_share in (0, 1), "
-                f"got {self.start}, {self.rise} and {self.trunk_share}"
+                "start must be in (0, 1], rise above 1 and hold in (0, 1), "
+                f"got {self.start}, {self.rise} and {self.hold}"
             )
         if not self.coupling > 0:
             raise ValueError(f"coupling must be > 0, got {self.coupling}")
 
 
 def grown(task: Task, way: Way) -> Outcome:
-    """Grow a trunk through all budgets and anneal a fork for each."""
+    """Grow a network through all budgets; as it is annealed at each, it is a member."""
     run, stream = Run(task), task.stream()
     source = task.weights()
     trunk = _started(task, way, source)
     means = Means(task=task, stream=stream, run=run, generator=source)
     outcome = Outcome()
     targets = [Target(max_macs=macs) for macs in task.limits]
+    first = 0
     for index, (budget, limit) in enumerate(zip(task.budgets, task.limits, strict=True)):
         stage = share(run.ledger.left, targets, index, way.tilt)
         end = run.ledger.spent + stage
-        _stage(trunk, way, means, limit, int(stage * way.trunk_share))
-        forked, onward = fork(trunk.net, trunk.optimizer, partial(plain, settings=task.settings))
-        train(
-            forked,
-            onward,
-            stream,
-            steps(end - run.ledger.spent, trunk.macs, task.batch),
-            macs=trunk.macs,
-            ledger=run.ledger,
-            schedule=cosine(task.settings.lr),
+        number = steps(stage, limit, task.batch)
+        first = number if index == 0 else first
+        lr = task.settings.lr
+        if way.calms and not way.forks:
+            lr = rate(lr, number, first)
+        _stage(trunk, way, means, limit=limit, compute=int(stage * way.hold), lr=lr)
+        net, optimizer = _forked(trunk, task) if way.forks else (trunk.net, trunk.optimizer)
+        number = steps(end - run.ledger.spent, trunk.macs, task.batch)
+        schedule = cosine(lr)
+        finish(
+            net, optimizer, stream, number, macs=trunk.macs, ledger=run.ledger, schedule=schedule
         )
-        outcome.members.append(run.made(budget, limit, forked, task.standard.shape))
+        member = copy.deepcopy(net)
+        outcome.members.append(run.made(budget, limit, member, task.standard.shape))
     outcome.runs.append(run.ledger.spent)
     return outcome
+
+
+def _forked(trunk: Trunk, task: Task) -> tuple[nn.Module, Optimizer]:
+    """Return a copy of a trunk and what drives it: no twin, the velocities as they are."""
+    net = copy.deepcopy(trunk.net)
+    net.zero_grad()
+    optimizer = plain(net, task.settings)
+    for before, after in zip(trunk.net.parameters(), net.parameters(), strict=True):
+        velocity = trunk.optimizer.state.get(before, {}).get("momentum_buffer")
+        if velocity is not None:
+            optimizer.state[after]["momentum_buffer"] = velocity.clone()
+    return net, optimizer
 
 
 def _started(task: Task, way: Way, source: torch.Generator) -> Trunk:
@@ -137,7 +156,7 @@ def _started(task: Task, way: Way, source: torch.Generator) -> Trunk:
     )
 
 
-def _stage(trunk: Trunk, way: Way, means: Means, limit: int, compute: int) -> None:
+def _stage(trunk: Trunk, way: Way, means: Means, *, limit: int, compute: int, lr: float) -> None:
     """Grow a trunk to a limit and train it with some compute, round by round, in place."""
     task, ledger = means.task, means.run.ledger
     end = ledger.spent + compute
@@ -155,7 +174,7 @@ def _stage(trunk: Trunk, way: Way, means: Means, limit: int, compute: int) -> No
         part = max(0, end - ledger.spent) // (len(each) - number)
         number_of_steps = steps(part, trunk.macs, task.batch)
         if isinstance(trunk.optimizer, SLBI) and number_of_steps:
-            mu = round_mu(task.settings.lr, number_of_steps) / way.coupling
+            mu = round_mu(lr, number_of_steps) / way.coupling
             for group in trunk.optimizer.param_groups:
                 group["mu"] = mu
         train(
@@ -165,5 +184,5 @@ def _stage(trunk: Trunk, way: Way, means: Means, limit: int, compute: int) -> No
             number_of_steps,
             macs=trunk.macs,
             ledger=ledger,
-            schedule=constant(task.settings.lr),
+            schedule=constant(lr),
         )

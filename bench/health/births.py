@@ -46,7 +46,7 @@ class Birth:
 class Watch:
     """Follows the gradients of a trunk from every widening on, for an epoch.
 
-    Only steps of the trunk count. A trunk that is done earlier leaves shorter records.
+    A trunk that is done earlier leaves shorter records.
 
     Args:
         epoch: steps of an epoch.

@@ -50,7 +50,7 @@ _LEARN = f"""## Do grown filters learn
 A filter's gradient norm is the norm of the loss's gradient over its slice, averaged over {WINDOW}
 steps in a row, relative to the median of the same average over all filters that its layer had when
 it was born. It has reached its layer if that is {SHARE} or more in one of the windows of the first
-epoch after its birth; only steps of the trunk count, so a trunk that was done earlier gives less
+epoch after its birth; a network that was done earlier gives less
 than an epoch. "At once" is the first window, "all along" one window of all steps watched. "Left
 over" is the last of an odd number: equal to a pair, a copy of an old filter, or read by nothing.
 """

@@ -54,12 +54,8 @@ def print_path(path: Mapping[str, Any]) -> None:
 
 
 def curves_of(path: Mapping[str, Any]) -> list[Curve]:
-    """Return what the answer of GET /v1/jobs/{id}/path draws: its layers, then the accuracy.
-
-    Steps of a fork are left out: growth does not go on from the copy that they anneal.
-    """
-    shown = [number for number, point in enumerate(path["steps"]) if point["phase"] != "fork"]
-    points = [path["steps"][number] for number in shown]
+    """Return what the answer of GET /v1/jobs/{id}/path draws: its layers, then the accuracy."""
+    points = path["steps"]
     steps = [int(point["step"]) for point in points]
     curves = []
     for layer in path["layers"]:
@@ -68,8 +64,10 @@ def curves_of(path: Mapping[str, Any]) -> list[Curve]:
             Curve(
                 name=layer["name"],
                 note=_history(layer, growth),
-                shares=[layer["n_active"][at] / layer["n_filters"][at] for at in shown],
-                # A widening behind a fork may bear the fork's last step.
+                shares=[
+                    active / filters
+                    for active, filters in zip(layer["n_active"], layer["n_filters"], strict=True)
+                ],
                 widened=[bisect_right(steps, row["step"]) - 1 for row in growth],
             )
         )

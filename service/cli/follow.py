@@ -38,7 +38,6 @@ _WANTS_ROOM = "it goes on when there is room on the disk, or with"
 _COUNTED: Mapping[str, str] = {"visualise": "picture", "export": "file"}
 """What is counted in a phase in which nothing is trained."""
 _TOLD: Mapping[str, str] = {
-    "fork": "annealed copy",
     "prune": "tune",
     "random": "rival: random",
     "dense": "rival: dense",

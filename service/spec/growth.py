@@ -59,13 +59,13 @@ class GrowthSpec(Strict):
         float | None,
         Field(ge=0, le=1, description="With targets: how much more of the compute small ones get."),
     ] = None
-    trunk_share: Annotated[
+    hold: Annotated[
         float | None,
         Field(
             ge=0.01,
             le=0.99,
-            description="With targets: part of a target's compute that growth learns with; the rest"
-            " anneals its network.",
+            description="With targets: part of a target's compute at a constant learning rate; in"
+            " the rest its network is annealed.",
         ),
     ] = None
     rise: Annotated[

@@ -11,7 +11,7 @@ from slbi.structure.path import PathList
 
 Kind = Literal["grown", "pruned", "tuned"]
 """A round's network, what its support left of it, or either of the last ones after tuning. With
-targets: the trunk at a target, and the target's network, which is a fork of it, annealed."""
+targets: the network before it is annealed for a target, and the target's network."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +25,7 @@ class Member:
     kind: Kind
     origin: str
     """How it came about, e.g. "round 2", "round 2, support", "tuned", "support, tuned"; with
-    targets "trunk at target 1" and "target 1 of 3: max_macs 500000"."""
+    targets "before target 1" and "target 1 of 3: max_macs 500000"."""
     params: int
     macs: int
     """Multiply-accumulates of one input."""

@@ -34,9 +34,9 @@ class Growth:
     tilt: float = TILT
     """With targets: how much more of the compute small ones get, in [0, 1]: three quarters are
     shared out as cost to the power -tilt, one as cost, for equal steps."""
-    trunk_share: float = 0.5
-    """With targets: part of a target's compute that growth learns with, in (0, 1); the rest anneals
-    the target's network."""
+    hold: float = 0.5
+    """With targets: part of a target's compute at a constant learning rate, in (0, 1); in the rest
+    the target's network is annealed."""
     rise: float = 1.25
     """With targets: factor by which a round raises the cost at most, above 1."""
     where: Where | None = None
@@ -70,7 +70,8 @@ class Growth:
     """Epochs of tuning of the grown network, and of what its support left of it, 0 or more. With
     targets they say what `compute` is, where it is not told."""
     lr: float = 0.05
-    """Learning rate of the rounds, above 0; in tuning it falls to zero along a cosine."""
+    """Learning rate of the rounds, above 0; in tuning it falls to zero along a cosine. With targets
+    that of the first, and less where a later one has few steps, see `stages.rate`."""
     kappa: float = 1.0
     """Above 0. Source: docs/method.md, "Update"."""
     mu: float | None = None
@@ -113,8 +114,8 @@ class Growth:
     def _check_targets(self) -> None:
         if not 0 <= self.tilt <= 1:
             raise ValueError(f"tilt must be in [0, 1], got {self.tilt}")
-        if not 0 < self.trunk_share < 1:
-            raise ValueError(f"trunk_share must be in (0, 1), got {self.trunk_share}")
+        if not 0 < self.hold < 1:
+            raise ValueError(f"hold must be in (0, 1), got {self.hold}")
         if not self.rise > 1:
             raise ValueError(f"rise must be above 1, got {self.rise}")
         for index, target in enumerate(self.targets):

@@ -1,4 +1,4 @@
-"""Growth toward targets: a trunk that only grows, and for every target a fork of it, annealed.
+"""Growth toward targets: a network that grows from one to the next, annealed at each of them.
 
 Source: docs/method.md, "Growth toward targets".
 """
@@ -9,30 +9,30 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import torch
-from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from slbi.course.course import MEASURED, Course, driven
+from slbi.course.course import MEASURED, Course
 from slbi.course.training import BACKWARD, Feed
 from slbi.growth.choice import Limits, alike, first, fitted, levelled, toward
-from slbi.growth.fork import fork
 from slbi.growth.pairs import PairedSeed
 from slbi.growth.plan import Cost, Plan
 from slbi.growth.stages import (
     LEAST_STEPS,
+    MEASURED_SHARE,
     Target,
     check_first,
     check_rising,
     least_compute,
+    rate,
     rooms,
     share,
 )
 from slbi.growth.twins import round_mu
 from slbi.nets.widths import Widths
-from slbi.optim.optimizer import SLBI
 
-MEASURED_SHARE: Final = 50
-"""One part in so many of a target's compute may be spent on measuring the trunk's norms."""
+HELD_SHARE: Final = 50
+"""One part in so many of what is left of a target's compute may be spent on measuring norms before
+annealing."""
 
 
 def resolved(told: Sequence[float | Target], macs: int) -> tuple[Target, ...]:
@@ -140,7 +140,7 @@ class _Way:
         check_first(self.course.cost(self.course.found.widths), self.targets[0])
         settings, last = self.course.settings, self.targets[-1]
         least = least_compute(
-            self.targets, self._step(last), tilt=settings.tilt, trunk_share=settings.trunk_share
+            self.targets, self._step(last), tilt=settings.tilt, hold=settings.hold
         )
         if self.compute < least:
             raise ValueError(
@@ -149,21 +149,28 @@ class _Way:
             )
 
     def serve(self, number: int) -> None:
-        """Grow the trunk up to a target and anneal a fork of it, in place."""
+        """Grow the network up to a target and anneal it there, in place."""
         course, settings, target = self.course, self.course.settings, self.targets[number]
         part = share(self.compute - course.spent, self.targets, number, settings.tilt)
-        trunk = int(part * settings.trunk_share)
-        most = max(1, trunk // (LEAST_STEPS * self._step(target)))
-        trunk_end, end = course.spent + trunk, course.spent + part
+        step = self._step(target)
+        lr = rate(settings.lr, part // step, self._first_steps())
+        held = int(part * settings.hold)
+        held_end, end = course.spent + held, course.spent + part
         before = course.cost(course.found.widths)
+        most = max(1, held // (LEAST_STEPS * step))
         allowed = rooms(before, target, rise=settings.rise, most=most)
         aim = self._aim(target)
         for which, room in enumerate(allowed):
             self._widen(number, self._plan(room, aim))
-            left = trunk_end - course.spent
-            self._grow(course.spent + left // (len(allowed) - which))
-        self._add_trunk(number, end)
-        self._anneal(number, end)
+            left = held_end - course.spent
+            self._grow(lr, course.spent + left // (len(allowed) - which))
+        self._add_held(number, end)
+        self._anneal(number, lr, end)
+
+    def _first_steps(self) -> int:
+        """Return how many steps the first target's part of the compute pays for."""
+        part = share(self.compute, self.targets, 0, self.course.settings.tilt)
+        return part // self._step(self.targets[0])
 
     def _step(self, target: Target) -> int:
         """Return the multiply-accumulates of a step of a network that fills a target."""
@@ -171,7 +178,7 @@ class _Way:
         return BACKWARD * macs * max(self.course.sizes)
 
     def _widen(self, number: int, wider: Plan) -> None:
-        """Widen the trunk for a round, in place."""
+        """Widen the network for a round, in place."""
         course = self.course
         where = course.settings.settled_where
         told = f"toward target {number + 1} of {len(self.targets)}, {where}"
@@ -212,42 +219,46 @@ class _Way:
             "max_macs": room.get("max_macs"),
         }
 
-    def _grow(self, end: int) -> None:
-        """Train the trunk at a constant rate as far as an amount of compute goes, in place."""
+    def _grow(self, lr: float, end: int) -> None:
+        """Train the network at a constant rate as far as an amount of compute goes, in place."""
         course, settings = self.course, self.course.settings
         steps = self._steps(end)
-        if steps and settings.mu is None:
-            mu = round_mu(settings.lr, steps) / settings.settled_pull
-            for group in course.optimizer.param_groups:
-                group["mu"] = mu
+        for group in course.optimizer.param_groups:
+            group["lr"] = lr
+            if steps and settings.mu is None:
+                group["mu"] = round_mu(lr, steps) / settings.settled_pull
         self._leg("grow", steps, end)
 
-    def _add_trunk(self, number: int, end: int) -> None:
-        """Add the trunk to the family, its norms measured anew where that is cheap, in place."""
+    def _add_held(self, number: int, end: int) -> None:
+        """Add the network before it is annealed, its norms measured anew where that is cheap."""
         course = self.course
         net = copy.deepcopy(course.net)
-        inputs = max(0, end - course.spent) // MEASURED_SHARE // course.macs
-        batches = min(MEASURED, len(course.sizes), inputs // max(course.sizes))
+        batches = self._batches((end - course.spent) // HELD_SHARE)
         if batches:
             course.measure(net, course.found, batches)
-        course.add(net, course.found, "grown", f"trunk at target {number + 1}")
+        course.add(net, course.found, "grown", f"before target {number + 1}")
 
-    def _anneal(self, number: int, end: int) -> None:
-        """Anneal a fork of the trunk and add it to the family; the trunk stays, in place."""
+    def _anneal(self, number: int, lr: float, end: int) -> None:
+        """Let the rate fall to zero and add the network to the family, in place."""
         course = self.course
-        waiting, trunk = course.selected(), (course.net, course.optimizer)
-        course.net, course.optimizer = fork(*trunk, self._drive)
-        steps = self._steps(end)
+        batches = self._batches((end - course.spent) // MEASURED_SHARE)
+        fallen = end - course.macs * sum(course.sizes[:batches])
+        steps = self._steps(fallen)
+        for group in course.optimizer.param_groups:
+            group["initial_lr"] = group["lr"] = lr
         fall = CosineAnnealingLR(course.optimizer, max(1, steps))
-        self._leg("fork", steps, end, schedule=fall, support=waiting)
+        self._leg("anneal", steps, fallen, schedule=fall)
+        if batches:
+            course.measure(course.net, course.found, batches)
         said = self.targets[number].said()
         origin = f"target {number + 1} of {len(self.targets)}: {said}"
         course.add(course.net, course.found, "tuned", origin)
-        course.net, course.optimizer = trunk
 
-    def _drive(self, net: nn.Module) -> SLBI:
-        """Return an optimizer under which nothing has a twin."""
-        return driven(net.parameters(), self.course.settings)
+    def _batches(self, compute: int) -> int:
+        """Return on how many batches the norms of the network can be measured with so much."""
+        course = self.course
+        inputs = max(0, compute) // course.macs
+        return min(MEASURED, len(course.sizes), inputs // max(course.sizes))
 
     def _steps(self, end: int) -> int:
         """Return how many steps of the network as it is an amount of compute allows."""
@@ -259,12 +270,11 @@ class _Way:
 
     def _leg(
         self,
-        phase: Literal["grow", "fork"],
+        phase: Literal["grow", "anneal"],
         steps: int,
         end: int,
         *,
         schedule: LRScheduler | None = None,
-        support: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Train for some steps, a point of the path for each epoch that they touch, in place.
 
@@ -274,5 +284,5 @@ class _Way:
         while steps > 0 and feed.fits(inputs := self._inputs(end)):
             length = min(steps, feed.left)
             course.epochs += length == feed.left
-            course.train(phase, feed.take(length, inputs), schedule=schedule, support=support)
+            course.train(phase, feed.take(length, inputs), schedule=schedule)
             steps -= length

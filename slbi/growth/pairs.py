@@ -24,8 +24,9 @@ class PairedSeed:
     of an old filter, with which it shares what reads that; where none can be copied, since others
     add to its filters or count them, it stays unread, as all do behind a shuffle.
 
-    New weights that read are as large as the old ones beside them, and scales of norms as the old
-    ones in the mean, so that new filters feel as much gradient as old ones. Where a norm follows a
+    New weights that read are as large as the old ones beside them, and scales and variances of
+    norms as the old ones in the mean, so that new filters feel as much gradient as old ones and are
+    read as in training soon after they came. Where a norm follows a
     reader of several new filters and of no other group's, its old weights are scaled by the root of
     their share of the new fan-in, which the statistics of the norm take up: the network computes
     what it did but for the norm's epsilon.
@@ -37,7 +38,7 @@ class PairedSeed:
     ) -> None:
         """Set the rows of new filters and the weights that read them, in place."""
         RandomSeed().plant(net, found, before, generator)
-        parameters = dict(net.named_parameters())
+        tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
         for group in found.coupling.groups:
             old, new = before[group.name], found.widths[group.name]
             if new == old + 1 and _copies(found, group):
@@ -47,8 +48,8 @@ class PairedSeed:
             for tie in group.ties:
                 if tie.role == "reader":
                     _read(net, tie, old, new, generator)
-                elif tie.role == "norm" and tie.fill and tie.tensor in parameters:
-                    scales = tie.entries(parameters[tie.tensor], new)
+                elif tie.role == "norm" and tie.fill:
+                    scales = tie.entries(tensors[tie.tensor], new)
                     scales[old:] = scales[:old].mean()
         for group in found.coupling.groups:
             if _once(group):

@@ -1,7 +1,8 @@
 """Growth toward targets: how compute and room are shared out between them.
 
-Each target has a stage. In it the trunk is widened round by round up to the target, at a constant
-learning rate; then a fork of it is annealed, which is the target's network. The trunk goes on.
+Each target has a stage. In it the network is widened round by round up to the target, at a constant
+learning rate, and annealed to zero: that is the target's network. Growth goes on from there, at a
+lower rate where the next stage is short.
 
 Source: docs/method.md, "Growth toward targets".
 """
@@ -20,6 +21,14 @@ Source: docs/decisions/0046."""
 
 LEAST_STEPS = 16
 """Steps that a round has at least, where there are so many: in fewer, new filters hardly move."""
+
+MEASURED_SHARE = 20
+"""One part in so many of the compute that anneals a network may pay for measuring its norms anew:
+in few steps their running statistics do not follow. Source: docs/decisions/0046."""
+
+CALM_STEPS = 1000
+"""Steps with which a stage behind the first one has the full learning rate; fewer do where the
+first one had fewer. Source: docs/decisions/0046."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,16 +151,30 @@ def parts(targets: Sequence[Target], tilt: float) -> tuple[float, ...]:
     )
 
 
-def least_compute(targets: Sequence[Target], step: int, *, tilt: float, trunk_share: float) -> int:
+def rate(full: float, steps: int, first: int) -> float:
+    """Return the learning rate with which a stage begins, for the first one the full rate.
+
+    A later stage begins with an annealed network, and what it shakes up must be annealed again: in
+    few steps that must be little.
+
+    Args:
+        full: learning rate of a training from scratch.
+        steps: that the stage's part of the compute pays for at its target.
+        first: likewise those of the first stage.
+    """
+    return full * min(1.0, max(1, steps) / max(1, min(first, CALM_STEPS)))
+
+
+def least_compute(targets: Sequence[Target], step: int, *, tilt: float, hold: float) -> int:
     """Return the compute at which the last target has a step of growth and one of annealing.
 
     Args:
         targets: rising.
         step: multiply-accumulates of training of one step of the last target's network.
         tilt: see `parts`.
-        trunk_share: of a target's part, what growth learns with, in (0, 1).
+        hold: share of a target's part before it is annealed, in (0, 1).
     """
-    shorter = min(trunk_share, 1 - trunk_share)
+    shorter = min(hold, 1 - hold)
     return math.ceil(step / (shorter * parts(targets, tilt)[-1])) + len(targets)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 Phase = Literal[
     "grow",
-    "fork",
+    "anneal",
     "tune",
     "prune",
     "train",
@@ -25,7 +25,7 @@ Phase = Literal[
     "visualise",
     "export",
 ]
-"""What a step of the path belonged to: a round of growth, the annealing of a fork of what grows,
+"""What a step of the path belonged to: a round of growth, the annealing for a target,
 tuning, or tuning of a pruned network; training with twins at fixed widths, and what was trained
 behind it: the selected weights, the initial ones under the mask; a ticket and its rivals; pictures
 and exports, which are no step of any path."""

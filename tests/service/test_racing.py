@@ -197,37 +197,39 @@ def test_halving_stops_the_worse_of_two_and_keeps_what_was_reached(database: Dat
     assert "of the 3 jobs" in stop.reason
 
 
-def test_the_epochs_of_a_fork_are_no_rung_and_never_the_accuracy_at_one(database: Database) -> None:
-    forked, plain = _trained(database, [0.4]), _trained(database, [0.5, 0.6])
-    _train(database, forked, [0.8, 0.9], first=2, phase="fork")
-    _store_sweep(database, [forked, plain], strategy="halving")
+def test_the_epochs_of_annealing_are_no_rung_and_never_the_accuracy_at_one(
+    database: Database,
+) -> None:
+    annealed, plain = _trained(database, [0.4]), _trained(database, [0.5, 0.6])
+    _train(database, annealed, [0.8, 0.9], first=2, phase="anneal")
+    _store_sweep(database, [annealed, plain], strategy="halving")
 
     (stop,) = race(database, NOON)
 
-    assert (stop.job_id, "0.4000 after epoch 1" in stop.reason) == (forked, True)
+    assert (stop.job_id, "0.4000 after epoch 1" in stop.reason) == (annealed, True)
     with database.reading() as session:
-        assert session.get_one(Trial, forked).rungs == {"0": 0.4}
+        assert session.get_one(Trial, annealed).rungs == {"0": 0.4}
         assert session.get_one(Trial, plain).rungs == {"0": 0.5, "1": 0.6}
 
 
-def test_growth_counts_on_behind_a_fork_from_where_it_stood(database: Database) -> None:
-    forked, plain = _trained(database, [0.4]), _trained(database, [0.3, 0.5])
-    _train(database, forked, [0.1, 0.1], first=2, phase="fork")
-    _train(database, forked, [0.6], first=4)
-    _store_sweep(database, [forked, plain], strategy="halving", min_epochs=2)
+def test_growth_counts_on_behind_annealing_from_where_it_stood(database: Database) -> None:
+    annealed, plain = _trained(database, [0.4]), _trained(database, [0.3, 0.5])
+    _train(database, annealed, [0.1, 0.1], first=2, phase="anneal")
+    _train(database, annealed, [0.6], first=4)
+    _store_sweep(database, [annealed, plain], strategy="halving", min_epochs=2)
 
     (stop,) = race(database, NOON)
 
     assert (stop.job_id, "0.5000 after epoch 2" in stop.reason) == (plain, True)
     with database.reading() as session:
-        assert session.get_one(Trial, forked).rungs == {"0": 0.6}
+        assert session.get_one(Trial, annealed).rungs == {"0": 0.6}
 
 
-def test_what_a_fork_trains_counts_against_the_cap(database: Database) -> None:
+def test_what_annealing_trains_counts_against_the_cap(database: Database) -> None:
     job_id = _trained(database, [0.5])
     _store_sweep(database, [job_id], max_training_macs=3 * 1000 * IMAGES * 2)
     assert race(database, NOON) == []
-    _train(database, job_id, [0.9], first=2, phase="fork")
+    _train(database, job_id, [0.9], first=2, phase="anneal")
     assert [stop.job_id for stop in race(database, NOON)] == [job_id]
 
 

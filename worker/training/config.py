@@ -130,9 +130,9 @@ class GrowthConfig:
     tilt: float = TILT
     """With targets: how much more of the compute small ones get, [0, 1]: three quarters are shared
     out as cost to the power -tilt, one as cost, for equal steps."""
-    trunk_share: float = 0.5
-    """With targets: part of a target's compute that growth learns with, (0, 1); the rest anneals
-    the target's network."""
+    hold: float = 0.5
+    """With targets: part of a target's compute at a constant learning rate, (0, 1); in the rest the
+    target's network is annealed."""
     rise: float = 1.25
     """With targets: factor by which a round raises the cost at most, (1, 10]."""
     when: str = "fill"
@@ -152,8 +152,8 @@ class GrowthConfig:
     """How strongly twins pull at the weights, relative to what mu = "auto" solves for, (0, 1]; when
     filters enter hardly depends on it. auto is 0.1 with targets, else 1."""
     new_rate: float = 1.0
-    """Factor on the learning rate of new filters in the round after they came, with targets until
-    the next widening or fork, (0, 10]. It scales their gradients, not weight decay nor the pull."""
+    """Factor on the learning rate of new filters in the round after they came, (0, 10]. It scales
+    their gradients, not weight decay nor the pull."""
     threshold: float | Mapping[str, float] = 0.8
     """Fill at which a group is widened, (0, 1], one number for all or one per group."""
     round_epochs: int = 10
@@ -243,7 +243,7 @@ class GrowthConfig:
         return (LOOSE if self.targets else 1.0) if self.pull == "auto" else self.pull
 
     def _check_targets(self) -> None:
-        within("trunk_share", self.trunk_share, 0.01, 0.99)
+        within("hold", self.hold, 0.01, 0.99)
         within("tilt", self.tilt, 0, 1)
         within("rise", self.rise, 1, 10, above=True)
         if isinstance(self.targets, str | Mapping):

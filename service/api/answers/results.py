@@ -33,8 +33,8 @@ class StepAnswer(BaseModel):
     epoch: int
     round: int
     phase: str = Field(
-        description="What it belonged to, such as grow, tune or prune; fork: a copy was annealed"
-        " while growth stood still."
+        description="What it belonged to, such as grow, tune or prune; anneal: the rate fell"
+        " to zero for a target."
     )
     loss: float
     train_accuracy: float

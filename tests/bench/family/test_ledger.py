@@ -1,6 +1,6 @@
 import pytest
 
-from bench.family.ledger import Ledger, learned, steps
+from bench.family.ledger import MEASURED, Ledger, ending, learned, steps
 
 
 def test_learning_from_an_image_costs_three_forward_passes() -> None:
@@ -28,6 +28,15 @@ def test_steps_are_those_that_are_paid_for_whole() -> None:
     assert steps(learned(7, 4) * 5 - 1, 7, 4) == 4
     assert steps(learned(7, 4) * 5, 7, 4) == 5
     assert steps(-1, 7, 4) == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "taken", "batches"), [(0, 0, 0), (6, 6, 0), (7, 6, 1), (35, 33, 5), (1000, 994, 16)]
+)
+def test_the_last_of_a_training_pays_for_measuring(number: int, taken: int, batches: int) -> None:
+    assert ending(number) == (taken, batches)
+    assert 3 * taken + batches <= 3 * number
+    assert batches <= min(MEASURED, 3 * number / 20)
 
 
 def test_an_empty_account_is_refused() -> None:

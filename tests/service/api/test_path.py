@@ -62,13 +62,15 @@ def test_npz_holds_every_bit(service: Service, finished: FinishedJob) -> None:
     assert arrays["growth/after"].tolist() == [5]
 
 
-def test_a_step_of_a_fork_is_a_step_like_any_other(service: Service, finished: FinishedJob) -> None:
+def test_a_step_of_annealing_is_a_step_like_any_other(
+    service: Service, finished: FinishedJob
+) -> None:
     with service.database.writing() as session:
-        session.get_one(PathStep, (finished.job_id, 20)).phase = "fork"
-    assert [step["phase"] for step in _path(service, finished)["steps"]] == ["grow", "fork"]
+        session.get_one(PathStep, (finished.job_id, 20)).phase = "anneal"
+    assert [step["phase"] for step in _path(service, finished)["steps"]] == ["grow", "anneal"]
     answer = service.client.get(f"/v1/jobs/{finished.job_id}/path?format=npz")
     with np.load(BytesIO(answer.content), allow_pickle=False) as held:
-        assert held["phase"].tolist() == ["grow", "fork"]
+        assert held["phase"].tolist() == ["grow", "anneal"]
 
 
 def test_of_single_weights_there_are_counts_and_no_bits(

@@ -300,12 +300,12 @@ def test_the_families_are_merged_into_one_front_that_names_the_job_of_each(
     assert len(every) == 10
 
 
-def test_the_epochs_of_a_fork_count_as_training_and_not_as_epochs_to_compare(
+def test_the_epochs_of_annealing_count_as_training_and_not_as_epochs_to_compare(
     service: Service,
 ) -> None:
     url, (first, second) = _merged(service)
     with service.database.writing() as session:
-        session.get_one(PathStep, (uuid.UUID(second), 20)).phase = "fork"
+        session.get_one(PathStep, (uuid.UUID(second), 20)).phase = "anneal"
     jobs = {each["job_id"]: each for each in service.client.get(url).json()["jobs"]}
     assert (jobs[first]["epochs"], jobs[second]["epochs"]) == (2, 1)
     assert jobs[first]["training_macs"] == jobs[second]["training_macs"]

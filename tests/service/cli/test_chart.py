@@ -1,7 +1,5 @@
 from typing import Any
 
-import pytest
-
 from service.cli.chart import WIDENED, Curve, chart, curves_of
 
 
@@ -48,11 +46,8 @@ def _path(*phases: str, widened_at: int) -> dict[str, Any]:
     return {"steps": steps, "layers": [layer], "growth": growth}
 
 
-@pytest.mark.parametrize("widened_at", [20, 40])  # the trunk's last step by then, or the fork's
-def test_a_fork_is_left_out_and_what_was_widened_behind_it_is_marked_where_the_trunk_stood(
-    widened_at: int,
-) -> None:
-    conv, accuracy = curves_of(_path("grow", "grow", "fork", "fork", "grow", widened_at=widened_at))
-    assert (conv.shares, list(conv.widened)) == ([0, 1 / 8, 4 / 8], [1])
-    assert accuracy.shares == [0.1, 0.2, 0.5]
+def test_every_step_is_drawn_and_a_widening_is_marked_behind_its_step() -> None:
+    conv, accuracy = curves_of(_path("grow", "anneal", "grow", widened_at=20))
+    assert (conv.shares, list(conv.widened)) == ([0, 1 / 8, 2 / 8], [1])
+    assert accuracy.shares == [0.1, 0.2, 0.3]
     assert [line.count(WIDENED) for line in chart([conv, accuracy])] == [1, 0]

@@ -141,7 +141,7 @@ def test_a_bar_says_what_a_job_is_doing_until_its_next_epoch(kind: str, said: st
         ("train", "train  epoch 12/60  accuracy"),
         ("prune", "tune  epoch 12/60  accuracy"),
         ("finetune", "finetune  epoch"),
-        ("fork", "annealed copy  epoch 12/60  accuracy"),
+        ("anneal", "anneal  epoch 12/60  accuracy"),
         ("ticket", "ticket  epoch"),
         ("random", "rival: random  epoch"),
         ("dense", "rival: dense  epoch"),

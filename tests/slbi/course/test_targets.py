@@ -46,18 +46,20 @@ def test_every_target_has_an_annealed_network_that_fills_it(grown: Grown) -> Non
         assert count(member.net, SHAPE) == (member.params, member.macs)
 
 
-def test_every_target_has_its_trunk_and_a_fork_that_knows_more(grown: Grown) -> None:
+def test_annealed_every_network_knows_more_and_the_next_one_begins_with_it(grown: Grown) -> None:
     assert [member.kind for member in grown.members] == ["grown", "tuned"] * 3
-    for number, (trunk, fork) in enumerate(
+    for number, (held, served) in enumerate(
         zip(grown.members[::2], grown.members[1::2], strict=True), 1
     ):
-        assert trunk.origin == f"trunk at target {number}"
-        assert trunk.found.widths == fork.found.widths
-        assert fork.score > trunk.score - 0.01
-    assert grown.members[-1].score > 0.9
+        assert held.origin == f"before target {number}"
+        assert held.found.widths == served.found.widths
+        assert served.score > held.score - 0.01
+    scores = [member.score for member in grown.members[1::2]]
+    assert all(after > before - 0.01 for before, after in pairwise(scores))
+    assert scores[-1] > 0.9
 
 
-def test_the_trunk_only_grows_and_keeps_the_shares_of_the_network_given(grown: Grown) -> None:
+def test_the_network_only_grows_and_keeps_the_shares_of_the_one_given(grown: Grown) -> None:
     widths = [member.found.widths for member in grown.members]
     assert all(old[group] <= new[group] for old, new in pairwise(widths) for group in new)
     for each in widths:
@@ -78,30 +80,36 @@ def test_small_targets_get_more_of_the_compute(own: Make, digits: Digits) -> Non
     def first_part(tilt: float) -> int:
         settings = replace(QUICK, tilt=tilt, compute=COMPUTE // 4)
         points = _points(grow(own(), digits.batches, shape=SHAPE, settings=settings))
-        forks = [after.step for before, after in pairwise(points) if before.phase == "fork"]
-        return forks[0]
+        served = [before.step for before, after in pairwise(points) if before.phase == "anneal"]
+        return served[0]
 
     assert first_part(1.0) > 1.3 * first_part(0.0)
 
 
-def test_the_rate_stays_in_the_trunk_and_falls_to_nothing_in_every_fork(grown: Grown) -> None:
+def test_the_rate_stays_while_the_network_grows_and_then_falls_to_nothing(grown: Grown) -> None:
     points = _points(grown)
-    assert {point.phase for point in points} == {"grow", "fork"}
-    assert {point.learning_rate for point in points if point.phase == "grow"} == {QUICK.lr}
-    ends = [
-        before
-        for before, after in zip(points, [*points[1:], None], strict=True)
-        if before.phase == "fork" and (after is None or after.phase == "grow")
+    stages = _stages(points)
+    assert len(stages) == len(SHARES)
+    for stage in stages:
+        held = {point.learning_rate for point in stage if point.phase == "grow"}
+        assert len(held) == 1
+        fall = [point.learning_rate for point in stage if point.phase == "anneal"]
+        assert all(after < before for before, after in pairwise([*held, *fall]))
+        assert fall[-1] < 1e-9
+
+
+def test_a_stage_of_fewer_steps_has_a_lower_rate(grown: Grown) -> None:
+    stages = _stages(_points(grown))
+    steps = [
+        stage[-1].step - (before[-1].step if before else 0)
+        for before, stage in zip([[], *stages], stages, strict=False)
     ]
-    assert len(ends) == len(SHARES)
-    assert all(point.learning_rate < 1e-9 for point in ends)
-    falls = [
-        (before.learning_rate, after.learning_rate)
-        for before, after in pairwise(points)
-        if before.phase == after.phase == "fork"
-    ]
-    assert falls
-    assert all(after < before for before, after in falls)
+    rates = [stage[0].learning_rate for stage in stages]
+    assert rates[0] == QUICK.lr
+    for rate, number in zip(rates[1:], steps[1:], strict=True):
+        assert number < steps[0]
+        # The rate is set by steps at the targets; most cost less, as the network grows.
+        assert 0.5 * number / steps[0] < rate / QUICK.lr < 2 * number / steps[0]
 
 
 def test_legs_go_on_within_an_epoch_and_points_lie_at_its_ends(grown: Grown) -> None:
@@ -246,7 +254,7 @@ def test_the_least_compute_that_is_named_is_enough(own: Make, digits: Digits) ->
         grow(own(), digits.batches, shape=SHAPE, settings=replace(QUICK, compute=1))
     least = int(str(refusal.value).split("at least ")[1].split(",")[0])
     told = grow(own(), digits.batches, shape=SHAPE, settings=replace(QUICK, compute=least))
-    assert {point.phase for point in _points(told)[-2:]} == {"grow", "fork"}
+    assert {point.phase for point in _points(told)[-2:]} == {"grow", "anneal"}
     assert told.compute <= least
 
 
@@ -267,3 +275,13 @@ def test_a_start_below_the_first_target_grows_up_to_it(own: Make, digits: Digits
 
 def _points(grown: Grown) -> list[StepRecord]:
     return grown.path.step_records
+
+
+def _stages(points: list[StepRecord]) -> list[list[StepRecord]]:
+    """Return the points of each target: of its rounds, and of its annealing behind them."""
+    stages: list[list[StepRecord]] = [[]]
+    for point in points:
+        if point.phase == "grow" and stages[-1] and stages[-1][-1].phase == "anneal":
+            stages.append([])
+        stages[-1].append(point)
+    return stages

@@ -48,8 +48,12 @@ def test_what_new_filters_are_read_with_is_as_large_as_what_old_ones_are() -> No
     assert torch.allclose(weight[:, old:].sum(dim=1), torch.zeros(()).double(), atol=1e-12)
     sizes = [part.square().mean().sqrt().item() for part in (weight[:, :old], weight[:, old:])]
     assert sizes[1] == pytest.approx(sizes[0], rel=0.3)
-    scales = wider.get_parameter("conv1_norm.weight")
-    assert torch.equal(scales[old:], scales[:old].mean().expand(new - old))
+    for scales in (
+        wider.get_parameter("conv1_norm.weight"),
+        wider.get_buffer("conv1_norm.running_var"),
+    ):
+        assert float(scales[:old].detach().std()) > 0
+        assert torch.equal(scales[old:], scales[:old].mean().expand(new - old))
 
 
 @pytest.mark.parametrize("more", [1, 2, 3, 5])

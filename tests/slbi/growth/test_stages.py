@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from slbi.growth.stages import Target, check_rising, parts, rooms, share
+from slbi.growth.stages import CALM_STEPS, Target, check_rising, parts, rate, rooms, share
 
 
 def test_rounds_rise_by_one_factor_and_end_at_the_target() -> None:
@@ -40,6 +40,21 @@ def test_compute_is_shared_by_parts_and_none_is_left(tilt: float) -> None:
         left -= spent[-1]
     assert left == 0
     assert spent == pytest.approx([900_000 * part for part in parts(targets, tilt)], abs=3)
+
+
+@pytest.mark.parametrize(
+    ("steps", "first", "told"),
+    [
+        (5 * CALM_STEPS, 9 * CALM_STEPS, 0.1),
+        (CALM_STEPS // 10, 9 * CALM_STEPS, 0.01),
+        (30, 60, 0.05),
+        (90, 60, 0.1),
+        (60, 60, 0.1),
+        (0, 0, 0.1),
+    ],
+)
+def test_a_stage_of_few_steps_shakes_little_up(steps: int, first: int, told: float) -> None:
+    assert rate(0.1, steps, first) == pytest.approx(told)
 
 
 def test_a_target_needs_a_cost_that_is_counted() -> None:

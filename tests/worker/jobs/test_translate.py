@@ -104,7 +104,7 @@ EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
             "growth": {
                 "targets": [{"share": 0.1}, {"share": 0.2}],
                 "tilt": 0.1,
-                "trunk_share": 0.6,
+                "hold": 0.6,
                 "rise": 1.5,
                 "where": "gain",
                 "pull": 0.2,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from worker.training.data.load import Data
 from worker.training.keeper import Point
-from worker.training.recipes.run import Cut, Run, Trunk
+from worker.training.recipes.run import Cut, Run
 from worker.training.recorder import ModelRecord
 from worker.training.state import (
     State,
@@ -82,14 +82,6 @@ def capture(run: Run, *, config: Mapping[str, Any], output: Path) -> State:
         if run.phase == "tune":  # later it is the network of the run itself
             about["cut"] = dict(run.cut.net.widths)
             tensors |= prefixed("cut", run.cut.net.state_dict())
-    if run.trunk is not None:
-        net, optimizer = run.trunk.net, run.trunk.optimizer
-        about["trunk"] = {
-            "widths": dict(net.widths),
-            "optimizer": describe_optimizer(optimizer, net),
-        }
-        tensors |= prefixed("trunk", net.state_dict())
-        tensors |= prefixed("trunk_optimizer", optimizer_tensors(optimizer, net))
     return State(tensors=tensors, about=about)
 
 
@@ -116,10 +108,6 @@ def restore(run: Run, state: State, *, config: Mapping[str, Any], output: Path) 
         if about["cut"] is not None:
             cut = net_like(run.net, about["cut"], state.below("cut"))
         run.cut = Cut(net=cut, kept={group: kept[group] for group in kept})
-    if (trunk := about.get("trunk")) is not None:
-        waiting = net_like(run.net, trunk["widths"], state.below("trunk"))
-        optimizer = optimizer_like(trunk["optimizer"], state.below("trunk_optimizer"), waiting)
-        run.trunk = Trunk(net=waiting, optimizer=optimizer)
     run.net = net
     for name, value in about["counters"].items():
         setattr(run, name, value)

@@ -41,14 +41,6 @@ class Cut:
         return all(bool(kept.all()) for kept in self.kept.values())
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Trunk:
-    """A network that waits while a fork of it is trained."""
-
-    net: Backbone
-    optimizer: SLBI
-
-
 RECENT = 5
 """Epochs whose median tells how long the next ones take: one slow epoch does not move it."""
 
@@ -106,8 +98,6 @@ class Run:
     """The last network of growth, sliced to its support; None until growth has ended."""
     expected: int | None = None
     """Multiply-accumulates of all training, where they say how long the run is; None: epochs do."""
-    trunk: Trunk | None = None
-    """What goes on when the fork under way is done; None where none is."""
     step: int = 0
     """Optimizer steps taken, those of the stretch under way left out."""
     begun_at: int = 0
@@ -224,14 +214,10 @@ class Run:
 
     def selected(self) -> Support:
         """Return the support of every layer."""
-        return self.selected_of(self.net, self.optimizer)
-
-    def selected_of(self, net: Backbone, optimizer: SLBI) -> Support:
-        """Return the support of every layer of a network of this run that has twins."""
         return {
-            layer.name: group_support(optimizer, net, layer.name)
+            layer.name: group_support(self.optimizer, self.net, layer.name)
             if layer.structure == "filter"
-            else optimizer.support(net.get_parameter(layer.name))
+            else self.optimizer.support(self.net.get_parameter(layer.name))
             for layer in self.layers
         }
 

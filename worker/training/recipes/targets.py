@@ -1,17 +1,24 @@
-"""Growth toward targets: a trunk that only grows, and for every target a fork of it, annealed.
+"""Growth toward targets: a network that grows from one to the next, annealed at each of them.
 
 Source: docs/method.md, "Growth toward targets".
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 
 from slbi.growth.choice import Limits, alike, fitted, levelled, toward
-from slbi.growth.fork import fork
 from slbi.growth.plan import Change, Plan, Slow
 from slbi.growth.rule import due, fills, shared
-from slbi.growth.stages import LEAST_STEPS, Target, check_first, least_compute, rooms, share
+from slbi.growth.stages import (
+    LEAST_STEPS,
+    MEASURED_SHARE,
+    Target,
+    check_first,
+    least_compute,
+    rate,
+    rooms,
+    share,
+)
 from slbi.growth.twins import round_mu
 from slbi.nets.backbone import Backbone
 from worker.training import backbones
@@ -27,10 +34,9 @@ from worker.training.recipes.begin import (
     widest,
 )
 from worker.training.recipes.budget import BACKWARD, Budget
-from worker.training.recipes.family import Family
+from worker.training.recipes.family import MEASURED, Family
 from worker.training.recipes.pace import within_latency
-from worker.training.recipes.run import Run, Support, Trunk
-from worker.training.recipes.twin import plain
+from worker.training.recipes.run import Run
 from worker.training.recipes.widening import (
     at_new_rate,
     left,
@@ -45,12 +51,13 @@ LEG = "leg"
 """Note of a run: its leg under way."""
 
 SETTLED_SHARE = 50
-"""One part in so many of a target's compute may be spent on measuring norms of what is grown."""
+"""One part in so many of what is left of a target's compute may be spent on measuring norms before
+annealing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leg:
-    """What a run trains between two changes of its network: a round of the trunk, or a fork."""
+    """What a run trains in one piece: a round at a constant rate, or the annealing for a target."""
 
     target: int
     """Which one it is on the way to, from 0."""
@@ -61,8 +68,10 @@ class Leg:
     begun: int
     """Step before its first one."""
     steps: int
-    trunk_end: int
-    """Training multiply-accumulates of the run at which its trunk waits."""
+    rate: float
+    """Learning rate of the rounds, and of the first step of annealing."""
+    held_end: int
+    """Training multiply-accumulates of the run at which the rate begins to fall."""
     end: int
     """Likewise, at which the target is served."""
 
@@ -76,7 +85,7 @@ def grow_to_targets(config: GrowConfig, run: Run, family: Family, budget: Budget
     Args:
         config: what to do.
         run: anywhere on its way.
-        family: writes a member for each target, and two of the trunk.
+        family: writes a member for each target, and two from before its annealing.
         budget: how late it may become.
     """
     wanted = targets(config.growth, run.net)
@@ -88,12 +97,12 @@ def grow_to_targets(config: GrowConfig, run: Run, family: Family, budget: Budget
         leg = Leg(**run.notes[LEG])
         if run.step < leg.begun + leg.steps:
             course.train(leg)
-        elif run.phase == "fork":
+        elif run.phase == "anneal":
             course.serve(leg)
         elif leg.round + 1 < len(leg.rooms):
-            course.grow(leg.target, leg.rooms, leg.round + 1, (leg.trunk_end, leg.end))
+            course.grow(replace(leg, round=leg.round + 1))
         else:
-            course.fork(leg)
+            course.anneal(leg)
 
 
 def compute(config: GrowConfig, net: Backbone, images: int) -> int:
@@ -127,7 +136,7 @@ def check_targets(config: GrowConfig, net: Backbone, batches: Batches) -> None:
     check_first(net.cost(), wanted[0])
     whole, last = compute(config, net, batches.images), wanted[-1]
     growth, step = config.growth, BACKWARD * _most(net, last) * batches.batch
-    least = least_compute(wanted, step, tilt=growth.tilt, trunk_share=growth.trunk_share)
+    least = least_compute(wanted, step, tilt=growth.tilt, hold=growth.hold)
     if whole < least:
         raise ValueError(
             f"max_training_macs must be at least {least}, so that the last target has a step of "
@@ -159,66 +168,70 @@ class _Course:
         if (late := run.team.told(self.budget.late(run.clock() - run.begun))) is not None:
             run.end = f"{late}; {number} of {len(self.targets)} targets are served"
             return
-        left_over = compute(self.config, run.net, run.batches.images) - run.training_macs
-        part = share(left_over, self.targets, number, growth.tilt)
+        whole = compute(self.config, run.net, run.batches.images)
+        part = share(whole - run.training_macs, self.targets, number, growth.tilt)
+        first = share(whole, self.targets, 0, growth.tilt)
         target = self.targets[number]
-        trunk = int(part * growth.trunk_share)
-        most = trunk // (LEAST_STEPS * self._step(_most(run.net, target)))
-        allowed = rooms(run.net.cost(), target, rise=growth.rise, most=max(1, most))
-        now = run.training_macs
-        self.grow(number, allowed, 0, (now + trunk, now + part))
-
-    def grow(
-        self, number: int, allowed: list[dict[str, int]], which: int, ends: tuple[int, int]
-    ) -> None:
-        """Widen the trunk for a round and set out on it, in place of the run."""
-        run, optim = self.run, self.config.optim
-        settle(run)
-        widened = self._widen(number, allowed[which])
-        # The path counts a widening to the round before it, which the next attempt takes back.
-        run.round += bool(run.step or widened)
-        left_over = max(0, ends[0] - run.training_macs)
-        steps = left_over // (len(allowed) - which) // self._step(run.net.cost()[1])
-        if optim.mu == "auto" and steps:
-            mu = round_mu(optim.learning_rate, steps) / self.config.growth.settled_pull
-            for group in run.optimizer.param_groups:
-                group["mu"] = mu
-        self._set_out(
+        held, now = int(part * growth.hold), run.training_macs
+        step = self._step(_most(run.net, target))
+        most = max(1, held // (LEAST_STEPS * step))
+        self.grow(
             Leg(
                 target=number,
-                rooms=allowed,
-                round=which,
+                rooms=rooms(run.net.cost(), target, rise=growth.rise, most=most),
+                round=0,
                 begun=run.step,
-                steps=steps,
-                trunk_end=ends[0],
-                end=ends[1],
+                steps=0,
+                rate=rate(
+                    self.config.optim.learning_rate,
+                    part // step,
+                    first // self._step(_most(run.net, self.targets[0])),
+                ),
+                held_end=now + held,
+                end=now + part,
             )
         )
+
+    def grow(self, leg: Leg) -> None:
+        """Widen the network for a round and set out on it, in place of the run.
+
+        Args:
+            leg: what the round belongs to; it begins here.
+        """
+        run = self.run
+        settle(run)
+        widened = self._widen(leg.target, leg.rooms[leg.round])
+        # The path counts a widening to the round before it, which the next attempt takes back.
+        run.round += bool(run.step or widened)
+        left_over = max(0, leg.held_end - run.training_macs)
+        steps = left_over // (len(leg.rooms) - leg.round) // self._step(run.net.cost()[1])
+        if self.config.optim.mu == "auto" and steps:
+            mu = round_mu(leg.rate, steps) / self.config.growth.settled_pull
+            for group in run.optimizer.param_groups:
+                group["mu"] = mu
+        self._set_out(replace(leg, begun=run.step, steps=steps))
         run.enter("grow")
 
-    def fork(self, leg: Leg) -> None:
-        """Add the trunk to the family, let it wait, and set out on a fork, in place of the run."""
+    def anneal(self, leg: Leg) -> None:
+        """Add the network to the family as it is, and set out to anneal it, in place of the run."""
         run = self.run
-        self._add_trunk(leg)
-        run.trunk = Trunk(net=run.net, optimizer=run.optimizer)
-        run.net, run.optimizer = fork(
-            run.net, run.optimizer, partial(plain, config=self.config.optim)
-        )
-        run.compute.place(run.net)
-        steps = max(0, leg.end - run.training_macs) // self._step(run.net.cost()[1])
+        self._add_held(leg)
+        left_over, macs = max(0, leg.end - run.training_macs), run.net.cost()[1]
+        images = min(MEASURED, left_over // MEASURED_SHARE // macs)
+        steps = (left_over - images * macs) // self._step(macs)
         self._set_out(replace(leg, begun=run.step, steps=steps))
-        run.enter("fork")
+        run.enter("anneal")
 
     def serve(self, leg: Leg) -> None:
-        """Add an annealed fork to the family and go on with the trunk, in place of the run."""
+        """Add the annealed network to the family and go on to the next target, in place."""
         run = self.run
         number, of = leg.target + 1, len(self.targets)
-        accuracy = run.accuracy if leg.steps else run.validate(run.net)
         origin = f"target {number} of {of}: {self.targets[leg.target].said()}"
-        self.family.add(run, run.net, "tuned", origin, accuracy)
-        if run.trunk is None:
-            raise ValueError("a run must have a trunk while a fork is trained, it has none")
-        run.net, run.optimizer, run.trunk = run.trunk.net, run.trunk.optimizer, None
+        net = run.net
+        images = max(0, leg.end - run.training_macs) // net.cost()[1]
+        if images >= run.batches.batch:
+            net = self.family.settled(run, images)
+        self.family.add(run, net, "tuned", origin, run.validate(net))
         if number == of:
             run.end = f"targets: all {of} are served"
         else:
@@ -226,22 +239,15 @@ class _Course:
 
     def train(self, leg: Leg) -> None:
         """Train the next stretch of a leg, in place of the run."""
-        run, base = self.run, self.config.optim.learning_rate
+        run = self.run
         done = run.step - leg.begun
         length = min(leg.steps - done, len(run.batches) - run.begun_at)
-        if run.phase == "fork":
-            fall = rates("cosine", base, epoch=0, epochs=1, steps=leg.steps)
-            run.train(fall[done : done + length], self._waiting)
+        if run.phase == "anneal":
+            fall = rates("cosine", leg.rate, epoch=0, epochs=1, steps=leg.steps)
+            run.train(fall[done : done + length], run.selected)
         else:
             with at_new_rate(self.config, run):
-                run.train([base] * length, run.selected)
-
-    def _waiting(self) -> Support:
-        """Return the support of the trunk that waits."""
-        run, trunk = self.run, self.run.trunk
-        if trunk is None:
-            raise ValueError("a run must have a trunk while a fork is trained, it has none")
-        return run.selected_of(trunk.net, trunk.optimizer)
+                run.train([leg.rate] * length, run.selected)
 
     def _set_out(self, leg: Leg) -> None:
         self.run.notes[LEG] = asdict(leg)
@@ -250,14 +256,14 @@ class _Course:
         """Return the training multiply-accumulates of one step."""
         return BACKWARD * macs * self.run.batches.batch
 
-    def _add_trunk(self, leg: Leg) -> None:
-        """Add the trunk and what its support leaves to the family, as far as it can be paid for."""
+    def _add_held(self, leg: Leg) -> None:
+        """Add the network and what its support leaves to the family, as far as it is paid for."""
         run, family = self.run, self.family
         spare = max(0, leg.end - run.training_macs) // SETTLED_SHARE
         images = spare // (2 * run.net.cost()[1])
         if images < run.batches.batch:
             return
-        origin = f"trunk at target {leg.target + 1}"
+        origin = f"before target {leg.target + 1}"
         whole = family.settled(run, images)
         family.add(run, whole, "grown", origin, run.validate(whole))
         support = left(self.config, run)
@@ -267,7 +273,7 @@ class _Course:
             family.add(run, cut.net, "pruned", f"{origin}, support", accuracy, kept=cut.kept)
 
     def _widen(self, number: int, room: dict[str, int]) -> bool:
-        """Widen the trunk within a room, in place of the run; return whether anything fitted."""
+        """Widen the network within a room, in place of the run; return whether anything fitted."""
         run, growth = self.run, self.config.growth
         together = teams(growth.stages, tuple(run.net.widths))
         filled = shared(fills(run.optimizer, run.net), run.net.widths, together)

@@ -76,7 +76,7 @@ TARGETS = replace(
         new_rate=2.0,
     ),
 )
-"""A trunk that is widened twice and two forks of it, some of a step or two more than an epoch."""
+"""Two targets with a round each, some legs of a step or two more than an epoch."""
 
 SAME: dict[str, Any] = {
     "backbone": "vgg11",
@@ -158,7 +158,7 @@ PHASES = {
     "grow vgg": {"grow", "tune", "prune"},
     "grow resnet": {"grow", "tune", "prune"},
     "grow, all knobs": {"grow", "tune", "prune"},
-    "grow to targets": {"grow", "fork"},
+    "grow to targets": {"grow", "anneal"},
     "train": {"train"},
     "weights": {"train", "finetune", "retrain"},
     "ticket": {"train", "ticket", "random", "dense"},

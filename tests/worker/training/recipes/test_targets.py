@@ -79,7 +79,7 @@ def test_the_whole_compute_is_spent_and_not_more(quick: tuple[Result, RunList]) 
         [0, *(s.step for s in path.step_records)], path.step_records, strict=False
     ):
         spent += 3 * 64 * after.macs * (after.step - before)
-    assert 0.97 * result.training_macs < spent <= result.training_macs
+    assert 0.95 * result.training_macs < spent <= result.training_macs, "the rest measures norms"
 
 
 def test_small_targets_get_more_of_the_compute(tmp_path: Path) -> None:
@@ -91,19 +91,24 @@ def test_small_targets_get_more_of_the_compute(tmp_path: Path) -> None:
     assert first_part(1.0) > 1.2 * first_part(0.0)
 
 
-def test_the_rate_stays_in_the_trunk_and_falls_to_nothing_in_a_fork(
+def test_the_rate_stays_while_the_network_grows_and_then_falls_to_nothing(
     quick: tuple[Result, RunList],
 ) -> None:
     _, path = quick
-    rate = QUICK.optim.learning_rate
-    assert all(s.learning_rate == rate for s in path.step_records if s.phase == "grow")
-    ends = [
-        before
-        for before, after in zip(path.step_records, [*path.step_records[1:], None], strict=True)
-        if before.phase == "fork" and (after is None or after.phase == "grow")
-    ]
+    rounds: list[float] = []
+    ends = []
+    for step, after in zip(path.step_records, [*path.step_records[1:], None], strict=True):
+        if step.phase == "grow":
+            rounds.append(step.learning_rate)
+        elif after is None or after.phase == "grow":
+            assert len(set(rounds)) == 1, "one rate for all rounds of a target"
+            ends.append((rounds[0], step.learning_rate))
+            rounds.clear()
     assert len(ends) == len(SHARES)
-    assert all(step.learning_rate < 0.15 * rate for step in ends)
+    first = [rate for rate, _ in ends]
+    assert first[0] == QUICK.optim.learning_rate
+    assert first[0] > first[1] > first[2] > 0, "each has fewer steps than the one before"
+    assert all(last < 0.15 * rate for rate, last in ends)
 
 
 def test_a_stretch_is_an_epoch_at_most_and_the_path_knows_every_filter(
@@ -236,7 +241,7 @@ def test_the_least_compute_that_is_named_is_enough(tmp_path: Path) -> None:
         ({"tilt": 2.0}, "tilt must be in"),
         ({"rise": 1.0}, "rise must be in"),
         ({"pull": 0.0}, "pull must be in"),
-        ({"trunk_share": 1.0}, "trunk_share must be in"),
+        ({"hold": 1.0}, "hold must be in"),
         ({"targets": (), "where": "alike"}, "where must be full or gain without targets"),
     ],
 )
