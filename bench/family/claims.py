@@ -36,12 +36,13 @@ class Verdict:
     """Of the method that has the fewest; the claims are about `SEEDS`."""
 
 
-def verdicts(there: Sequence[Line], triple: Sequence[Line]) -> list[Verdict]:
+def verdicts(there: Sequence[Line], triple: Sequence[Line], times: float = 3.0) -> list[Verdict]:
     """Return what can be said of every claim for which there are rows.
 
     Args:
         there: all methods at one compute.
-        triple: all methods at three times that compute.
+        triple: all methods at three times that compute, or a little more.
+        times: how many times it is.
     """
     at = {line.method: line for line in there}
     told = []
@@ -51,7 +52,8 @@ def verdicts(there: Sequence[Line], triple: Sequence[Line]) -> list[Verdict]:
             rivals = [at[name] for name in names if name in at]
             told += _told(claim, at[OURS], rivals, lambda ahead: min(ahead) >= AHEAD)
         told += _told(
-            f"ours' front is not below 2's and 3's at 3 C at {BUDGETS_OF_A_FRONT} budgets or more",
+            f"ours' front is not below 2's and 3's at {times:.3g} C at {BUDGETS_OF_A_FRONT} budgets"
+            " or more",
             front(at[OURS]),
             [front(line) for line in triple if line.method in (*NARROW, *PRUNED)],
             lambda ahead: sum(each >= 0 for each in ahead) >= BUDGETS_OF_A_FRONT,

@@ -19,7 +19,7 @@ from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
 from slbi.optim.optimizer import SLBI
 
-FORMAT = 2
+FORMAT = 3
 """Version of a state; raised when a reader of the old one would misread the new."""
 
 _KEY = "state"

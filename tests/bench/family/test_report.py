@@ -101,6 +101,18 @@ def test_a_front_is_held_against_rivals_of_three_times_the_compute(file: Path) -
     assert not front.holds  # there are two budgets
 
 
+@pytest.mark.parametrize(("more", "told"), [(1.01, "at 3.03 C"), (0.99, None), (1.2, None)])
+def test_a_little_more_than_three_times_counts_and_a_little_less_does_not(
+    tmp_path: Path, more: float, told: str | None
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows.append(path, row("ours", 0, (0.8, 0.9)))
+    rows.append(path, row("uniform-even", 0, (0.7, 0.8), int(more * 3 * 10**12)))
+    page = report.text(rows.read(path), "rows.jsonl")
+    assert "ours' front" in page if told else "ours' front" not in page
+    assert told is None or told in page
+
+
 def test_of_equal_rows_the_last_counts(file: Path) -> None:
     rows.append(file, row("pruned-l2", 0, (0.10, 0.20)))
     (last,) = [each for each in rows.read(file) if each.method == "pruned-l2"]
