@@ -261,9 +261,15 @@ def _toward(checked: CheckedSpec) -> CheckedSpec:
     widest = {group: max(width, standard[group]) for group, width in first.items()}
     small = at_first(limits[0], checked.costs(standard))
     start = filled(small, first, widest, checked.costs)
+    match spec.growth.start:
+        case "auto":
+            first = start
+        case int() if spec.growth.where not in ("full", "gain"):
+            last = filled(limits[-1], dict.fromkeys(first, 1), largest, checked.costs)
+            first = {group: min(width, last[group]) for group, width in first.items()}
     return replace(
         checked,
-        first=start if spec.growth.start == "auto" else first,
+        first=first,
         largest=filled(limits[-1], first, largest, checked.costs),
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from slbi.growth.choice import first
+from slbi.growth.choice import first, levelled
 from slbi.growth.stages import Target, check_rising
 from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
@@ -26,8 +26,12 @@ def first_widths(config: GrowthConfig, net: Backbone) -> Widths:
     Raises:
         ValueError: as `start_widths`, or the first target is below the narrowest network.
     """
-    if config.start != "auto" or not config.targets:
+    if not config.targets:
         return start_widths(config, net.widths)
+    if config.start != "auto":
+        asked = start_widths(config, net.widths)
+        one_for_all = isinstance(config.start, int) and config.settled_where == "alike"
+        return _not_beyond_the_last(config, net, asked) if one_for_all else asked
     start = by_group("start", None, config, tuple(net.widths), default=1)
     least = least_widths(config, net.widths)
     target = targets(config, net)[0]
@@ -43,6 +47,36 @@ def first_widths(config: GrowthConfig, net: Backbone) -> Widths:
         )
     except ValueError as error:
         raise ValueError(f"targets.0: {error}") from error
+
+
+def _not_beyond_the_last(config: GrowthConfig, net: Backbone, asked: Widths) -> Widths:
+    """Return first widths of which none is above that of the last target, all groups alike.
+
+    One number for all groups says how large to begin, not which shape to keep for ever.
+
+    Args:
+        config: of the run.
+        net: of the same spec at its standard widths.
+        asked: the first widths asked for.
+    """
+    least = Widths(least_widths(config, net.widths))
+    never = closed(config, net)
+    last = targets(config, net)[-1]
+    try:
+        aim = levelled(
+            least,
+            net.widths,
+            multiple=config.multiple,
+            max_width=widest(config, net.widths, least),
+            closed=never,
+            together=teams(config.stages, tuple(net.widths)),
+            cost=net.cost,
+            max_params=last.max_params,
+            max_macs=last.max_macs,
+        ).widths
+    except ValueError:
+        return asked  # the targets are below any network, which is refused where they are checked
+    return asked.replaced({g: min(asked[g], aim[g]) for g in asked if g not in never})
 
 
 def targets(config: GrowthConfig, net: Backbone) -> tuple[Target, ...]:

@@ -18,6 +18,7 @@ from worker.training.config import (
     OptimConfig,
     TuneConfig,
 )
+from worker.training.recipes.begin import first_widths
 from worker.training.recipes.conduct import Surroundings
 from worker.training.recipes.grow import grow
 from worker.training.recipes.result import Result
@@ -109,6 +110,20 @@ def test_the_rate_stays_while_the_network_grows_and_then_falls_to_nothing(
     assert first[0] == QUICK.optim.learning_rate
     assert first[0] > first[1] > first[2] > 0, "each has fewer steps than the one before"
     assert all(last < 0.15 * rate for rate, last in ends)
+
+
+@pytest.mark.parametrize("start", [1, 12, 40])
+def test_one_number_to_start_from_is_cut_to_what_a_group_has_at_the_last_target(start: int) -> None:
+    growth = replace(_with({"start": start}).growth, targets=({"share": 0.15}, {"share": 0.2}))
+    standard = backbones.build("vgg11", in_channels=1, size=8, classes=10, device="meta")
+    last = first_widths(replace(growth, start=4096), standard)
+    assert all(12 < last[group] < standard.widths[group] for group in last)
+    assert any(width < 40 for width in last.values())
+    found = first_widths(growth, standard)
+    assert found == Widths({group: min(start, width) for group, width in last.items()})
+    table = replace(growth, start=dict.fromkeys(last, start))
+    assert first_widths(table, standard) == Widths(dict.fromkeys(last, start))
+    assert first_widths(replace(growth, where="gain"), standard) == first_widths(table, standard)
 
 
 def test_a_stretch_is_an_epoch_at_most_and_the_path_knows_every_filter(
