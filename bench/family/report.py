@@ -93,6 +93,13 @@ def section(rows: Sequence[Row], setting: Setting) -> list[str]:
             "in brackets how many times the rival's seconds that is:"
         )
         blocks.append(races(ours, pruned))
+    dearer = [line for line in triple if line.method in PRUNED]
+    if ours is not None and dearer:
+        blocks.append(
+            f"The same against what was pruned with {tripled / compute:.3g} C, which is nearer to "
+            "ours:"
+        )
+        blocks.append(races(ours, dearer))
     return blocks
 
 

@@ -107,10 +107,12 @@ def test_a_little_more_than_three_times_counts_and_a_little_less_does_not(
 ) -> None:
     path = tmp_path / "rows.jsonl"
     rows.append(path, row("ours", 0, (0.8, 0.9)))
-    rows.append(path, row("uniform-even", 0, (0.7, 0.8), int(more * 3 * 10**12)))
+    for rival in ("uniform-even", "pruned-l2"):
+        rows.append(path, row(rival, 0, (0.7, 0.85), int(more * 3 * 10**12)))
     page = report.text(rows.read(path), "rows.jsonl")
-    assert "ours' front" in page if told else "ours' front" not in page
+    assert ("ours' front" in page, "3.03 C, which is nearer" in page) == (bool(told), bool(told))
     assert told is None or told in page
+    assert ("Torch-Pruning L2, C/10 each | 3 (1.00) | 3 (1.00) |" in page) == bool(told)
 
 
 def test_of_equal_rows_the_last_counts(file: Path) -> None:
