@@ -2,6 +2,7 @@
 
 from bench.family import ours, rivals_grown, rivals_pruned, rivals_uniform
 from bench.family.task import Method
+from bench.family.transferred import in_loud_pairs
 
 METHODS: dict[str, Method] = {
     "ours": ours.ours,
@@ -17,6 +18,7 @@ METHODS: dict[str, Method] = {
     "ours-level": ours.varied(tilt=0.0),
     "ours-steep": ours.varied(tilt=0.8),
     "ours-tight": ours.varied(coupling=1.0),
+    "ours-loud": ours.varied(widen=in_loud_pairs),
     "ours-unread": ours.varied(widen=ours.at_random),
     "ours-forks": ours.varied(forks=True),
     "ours-full-rate": ours.varied(calms=False),
@@ -34,6 +36,7 @@ TITLES = {
     "ours-level": "ours, no tilt",
     "ours-steep": "ours, twice the tilt",
     "ours-tight": "ours, twins pull fully",
+    "ours-loud": "ours, new filters read as strongly as old ones",
     "ours-unread": "ours, new filters nobody reads",
     "ours-forks": "ours, a copy annealed for each budget",
     "ours-full-rate": "ours, every stage at the full rate",

@@ -14,7 +14,7 @@ from bench.family.ledger import DOUBLE, SHARE_SCORED
 from bench.family.ours import THRESHOLD, by_slbi, choose_uniform
 from bench.family.task import Outcome, Task
 from bench.family.training import plain
-from bench.family.transferred import in_pairs
+from bench.family.transferred import in_loud_pairs
 from bench.family.trunk import Means, Room, Trunk, Way, grown
 from slbi.course.settings import TILT
 from slbi.growth.plan import plan
@@ -39,7 +39,7 @@ def by_reference(task: Task) -> Outcome:
 
 def by_variance_transfer(task: Task) -> Outcome:
     """Widen all layers alike, in pairs of filters that cancel."""
-    return grown(task, Way(choose=choose_uniform, widen=in_pairs, drive=by_sgd, tilt=TILT))
+    return grown(task, Way(choose=choose_uniform, widen=in_loud_pairs, drive=by_sgd, tilt=TILT))
 
 
 def by_gradmax(task: Task) -> Outcome:

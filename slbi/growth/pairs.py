@@ -16,6 +16,9 @@ from slbi.nets.graph.find import Found
 from slbi.nets.initial import draw
 from slbi.nets.widths import Widths
 
+QUIET = 0.5
+"""How large new weights that read are, relative to old ones. Source: docs/decisions/0046."""
+
 
 class PairedSeed:
     """New filters in equal pairs that are read with opposite signs.
@@ -24,13 +27,22 @@ class PairedSeed:
     of an old filter, with which it shares what reads that; where none can be copied, since others
     add to its filters or count them, it stays unread, as all do behind a shuffle.
 
-    New weights that read are as large as the old ones beside them, and scales and variances of
-    norms as the old ones in the mean, so that new filters feel as much gradient as old ones and are
-    read as in training soon after they came. Where a norm follows a
-    reader of several new filters and of no other group's, its old weights are scaled by the root of
-    their share of the new fan-in, which the statistics of the norm take up: the network computes
-    what it did but for the norm's epsilon.
+    New weights that read are `size` times as large as the old ones beside them, and scales and
+    variances of norms as the old ones in the mean, so that new filters feel a like gradient as old
+    ones and are read as in training soon after they came. Where a norm follows a reader of several
+    new filters and of no other group's, its old weights are scaled by the root of their share of
+    the new fan-in, which the statistics of the norm take up: the network computes what it did but
+    for the norm's epsilon.
+
+    Args:
+        size: root mean square of new weights that read, relative to that of old ones, above 0. As a
+            pair learns it ceases to cancel; what is read strongly then disturbs a trained network.
     """
+
+    def __init__(self, size: float = QUIET) -> None:
+        if not size > 0:
+            raise ValueError(f"size must be > 0, got {size}")
+        self.size = size
 
     @torch.no_grad()
     def plant(
@@ -47,7 +59,7 @@ class PairedSeed:
                 continue
             for tie in group.ties:
                 if tie.role == "reader":
-                    _read(net, tie, old, new, generator)
+                    _read(net, tie, old, new, size=self.size, generator=generator)
                 elif tie.role == "norm" and tie.fill:
                     scales = tie.entries(tensors[tie.tensor], new)
                     scales[old:] = scales[:old].mean()
@@ -137,8 +149,10 @@ def _signed(number: int, drawn: Tensor) -> Tensor:
     return read
 
 
-def _read(net: nn.Module, tie: Tie, old: int, new: int, generator: torch.Generator) -> None:
-    """Let a reader read new filters, in place."""
+def _read(
+    net: nn.Module, tie: Tie, old: int, new: int, *, size: float, generator: torch.Generator
+) -> None:
+    """Let a reader read new filters, in place, with weights of a size relative to the old ones."""
     weight = net.get_parameter(tie.tensor)
     turned = weight.movedim(tie.axis, 0)  # (I, ...)
     kept = slice(tie.offset, tie.offset + old * tie.block)
@@ -150,7 +164,7 @@ def _read(net: nn.Module, tie: Tie, old: int, new: int, generator: torch.Generat
         mean = net.get_buffer(tie.absorber)
         mean.mul_(share)
         net.get_buffer(tie.absorber.replace("running_mean", "running_var")).mul_(share**2)
-    spread = float(turned[kept].square().mean().sqrt())
+    spread = size * float(turned[kept].square().mean().sqrt())
     shape = (new - old, tie.block, *turned.shape[1:])
     drawn = draw(shape, weight, generator) * spread
     turned[added] = _signed(new - old, drawn).view(turned[added].shape)
