@@ -25,7 +25,7 @@ class PairedSeed:
 
     Of an odd number three are equal, and what reads them adds up to nothing. A single one is a copy
     of an old filter, with which it shares what reads that; where none can be copied, since others
-    add to its filters or count them, it stays unread, as all do behind a shuffle.
+    add to all filters or count them, it stays unread, as all do behind a shuffle.
 
     New weights that read are `size` times as large as the old ones beside them, and scales and
     variances of norms as the old ones in the mean, so that new filters feel a like gradient as old
@@ -53,8 +53,10 @@ class PairedSeed:
         tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
         for group in found.coupling.groups:
             old, new = before[group.name], found.widths[group.name]
-            if new == old + 1 and _copies(found, group):
-                _split(net, group, old, generator)
+            models = _models(net, found, group, old) if new == old + 1 else []
+            if models:
+                which = models[int(torch.randint(len(models), (), generator=generator))]
+                _split(net, group, old, which, generator=generator)
             if new < old + 2 or not _once(group):
                 continue
             for tie in group.ties:
@@ -90,18 +92,26 @@ def _place(tie: Tie, filter_: int) -> slice:
     return slice(start, start + tie.block)
 
 
-def _copies(found: Found, group: FilterGroup) -> bool:
-    """Return whether a filter of a group can be copied: all that makes it is in its own ties."""
-    added = {route.target for route in found.coupling.routes}
-    roles = {tie.role for tie in group.ties}
-    plain = roles <= {"producer", "norm", "reader"}
-    return plain and group.name not in added and _once(group)
+def _models(net: nn.Module, found: Found, group: FilterGroup, old: int) -> list[int]:
+    """Return the old filters of a group that can be copied: all that makes one is in its ties.
+
+    Those onto which a shortcut lays a filter of another group are made of that too.
+    """
+    if not {tie.role for tie in group.ties} <= {"producer", "norm", "reader"} or not _once(group):
+        return []
+    tables = [
+        net.get_buffer(route.buffer)[:old].tolist()
+        for route in found.coupling.routes
+        if route.target == group.name
+    ]
+    return [each for each in range(old) if all(table[each] < 0 for table in tables)]
 
 
-def _split(net: nn.Module, group: FilterGroup, old: int, generator: torch.Generator) -> None:
+def _split(
+    net: nn.Module, group: FilterGroup, old: int, which: int, *, generator: torch.Generator
+) -> None:
     """Make the last filter of a group a copy of an old one, and share the reading, in place."""
     tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
-    which = int(torch.randint(old, (), generator=generator))
     for tie in group.ties:
         turned = tensors[tie.tensor].movedim(tie.axis, 0)
         own, new = _place(tie, which), _place(tie, old)

@@ -79,9 +79,13 @@ def test_any_number_of_new_filters_leaves_the_function(more: int, training: bool
     assert sizes.min() > 0.3 * sizes.max()
 
 
-def test_a_single_filter_to_which_others_add_stays_unread() -> None:
+@pytest.mark.parametrize("all_fed", [False, True])
+def test_a_single_filter_of_a_stream_is_a_copy_of_one_that_no_shortcut_feeds(all_fed: bool) -> None:
     standard = Standard("resnet20", 1, 8, 10)
     small = standard.uniform(standard.limits((0.1,))[0])
+    if all_fed:
+        small = small.replaced({"stage2": small["stage1"]})
+    assert (small["stage2"] == small["stage1"]) == all_fed
     found = standard.found().resized(small)
     net = standard.fresh(small, torch.Generator().manual_seed(0)).double()
     wide = small.replaced({group: small[group] + 1 for group in ("stage2", "stage2.block1")})
@@ -91,5 +95,6 @@ def test_a_single_filter_to_which_others_add_stays_unread() -> None:
     images = torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(1)).double()
     with torch.no_grad():
         assert (net(images) - wider(images)).abs().max() < 1e-9
-    assert (wider.get_parameter("stages.stage3.block1.conv1.weight")[:, -1] == 0).all()
+    read = wider.get_parameter("stages.stage3.block1.conv1.weight")[:, -1]
+    assert bool((read == 0).all()) == all_fed
     assert (wider.get_parameter("stages.stage2.block1.conv2.weight")[:, -1] != 0).any()
