@@ -59,21 +59,21 @@ def _not_beyond_the_last(config: GrowthConfig, net: Backbone, asked: Widths) -> 
         net: of the same spec at its standard widths.
         asked: the first widths asked for.
     """
-    least = Widths(least_widths(config, net.widths))
+    aim = Widths(least_widths(config, net.widths))
     never = closed(config, net)
-    last = targets(config, net)[-1]
     try:
-        aim = levelled(
-            least,
-            net.widths,
-            multiple=config.multiple,
-            max_width=widest(config, net.widths, least),
-            closed=never,
-            together=teams(config.stages, tuple(net.widths)),
-            cost=net.cost,
-            max_params=last.max_params,
-            max_macs=last.max_macs,
-        ).widths
+        for target in targets(config, net):  # as the narrowest network would grow
+            aim = levelled(
+                aim,
+                net.widths,
+                multiple=config.multiple,
+                max_width=widest(config, net.widths, aim),
+                closed=never,
+                together=teams(config.stages, tuple(net.widths)),
+                cost=net.cost,
+                max_params=target.max_params,
+                max_macs=target.max_macs,
+            ).widths
     except ValueError:
         return asked  # the targets are below any network, which is refused where they are checked
     return asked.replaced({g: min(asked[g], aim[g]) for g in asked if g not in never})
