@@ -265,8 +265,8 @@ def _toward(checked: CheckedSpec) -> CheckedSpec:
         case "auto":
             first = start
         case int() if spec.growth.where not in ("full", "gain"):
-            last = filled(limits[-1], dict.fromkeys(first, 1), largest, checked.costs)
-            first = {group: min(width, last[group]) for group, width in first.items()}
+            aim = filled(limits[0], dict.fromkeys(first, 1), largest, checked.costs)
+            first = {group: min(width, aim[group]) for group, width in first.items()}
     return replace(
         checked,
         first=first,

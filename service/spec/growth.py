@@ -45,7 +45,7 @@ class GrowthSpec(Strict):
         Field(
             description="Filters a group starts with: one number, or one per group. auto is 8, or,"
             " with targets, what the first one and a 32nd of the standard cost allow, all alike."
-            " One number is then cut to what a group has at the last target."
+            " One number is then cut to what a group has at the first target."
         ),
     ] = None
     targets: Annotated[

@@ -31,7 +31,7 @@ def first_widths(config: GrowthConfig, net: Backbone) -> Widths:
     if config.start != "auto":
         asked = start_widths(config, net.widths)
         one_for_all = isinstance(config.start, int) and config.settled_where == "alike"
-        return _not_beyond_the_last(config, net, asked) if one_for_all else asked
+        return _not_beyond_the_first(config, net, asked) if one_for_all else asked
     start = by_group("start", None, config, tuple(net.widths), default=1)
     least = least_widths(config, net.widths)
     target = targets(config, net)[0]
@@ -49,8 +49,8 @@ def first_widths(config: GrowthConfig, net: Backbone) -> Widths:
         raise ValueError(f"targets.0: {error}") from error
 
 
-def _not_beyond_the_last(config: GrowthConfig, net: Backbone, asked: Widths) -> Widths:
-    """Return first widths of which none is above that of the last target, all groups alike.
+def _not_beyond_the_first(config: GrowthConfig, net: Backbone, asked: Widths) -> Widths:
+    """Return first widths of which none is above that of the first target, all groups alike.
 
     One number for all groups says how large to begin, not which shape to keep for ever.
 
@@ -59,23 +59,23 @@ def _not_beyond_the_last(config: GrowthConfig, net: Backbone, asked: Widths) -> 
         net: of the same spec at its standard widths.
         asked: the first widths asked for.
     """
-    aim = Widths(least_widths(config, net.widths))
+    least = Widths(least_widths(config, net.widths))
     never = closed(config, net)
+    target = targets(config, net)[0]
     try:
-        for target in targets(config, net):  # as the narrowest network would grow
-            aim = levelled(
-                aim,
-                net.widths,
-                multiple=config.multiple,
-                max_width=widest(config, net.widths, aim),
-                closed=never,
-                together=teams(config.stages, tuple(net.widths)),
-                cost=net.cost,
-                max_params=target.max_params,
-                max_macs=target.max_macs,
-            ).widths
+        aim = levelled(
+            least,
+            net.widths,
+            multiple=config.multiple,
+            max_width=widest(config, net.widths, least),
+            closed=never,
+            together=teams(config.stages, tuple(net.widths)),
+            cost=net.cost,
+            max_params=target.max_params,
+            max_macs=target.max_macs,
+        ).widths
     except ValueError:
-        return asked  # the targets are below any network, which is refused where they are checked
+        return asked  # the target is below any network, which is refused where it is checked
     return asked.replaced({g: min(asked[g], aim[g]) for g in asked if g not in never})
 
 

@@ -113,16 +113,18 @@ def test_the_rate_stays_while_the_network_grows_and_then_falls_to_nothing(
 
 
 @pytest.mark.parametrize("start", [1, 12, 40])
-def test_one_number_to_start_from_is_cut_to_what_a_group_has_at_the_last_target(start: int) -> None:
+def test_one_number_to_start_from_is_cut_to_what_a_group_has_at_the_first_target(
+    start: int,
+) -> None:
     growth = replace(_with({"start": start}).growth, targets=({"share": 0.15}, {"share": 0.2}))
     standard = backbones.build("vgg11", in_channels=1, size=8, classes=10, device="meta")
-    last = first_widths(replace(growth, start=4096), standard)
-    assert all(12 < last[group] < standard.widths[group] for group in last)
-    assert any(width < 40 for width in last.values())
+    most = first_widths(replace(growth, start=4096), standard)
+    assert all(12 < most[group] < standard.widths[group] for group in most)
+    assert any(width < 40 for width in most.values())
     found = first_widths(growth, standard)
-    assert found == Widths({group: min(start, width) for group, width in last.items()})
-    table = replace(growth, start=dict.fromkeys(last, start))
-    assert first_widths(table, standard) == Widths(dict.fromkeys(last, start))
+    assert found == Widths({group: min(start, width) for group, width in most.items()})
+    table = replace(growth, start=dict.fromkeys(most, start))
+    assert first_widths(table, standard) == Widths(dict.fromkeys(most, start))
     assert first_widths(replace(growth, where="gain"), standard) == first_widths(table, standard)
 
 
