@@ -121,8 +121,8 @@ class GrowthConfig:
     start: int | Mapping[str, int] | Literal["auto"] = "auto"
     """Filters a group starts with, one number for all or one per group, 1 to 4096. auto is 8, or,
     with targets, what the first one and a 32nd of the standard network's cost allow, all groups
-    alike. One number is cut in groups that are narrower than that at the first target, unless layers
-    are chosen (`where`)."""
+    alike. One number is cut in groups that are narrower than that at the first target, unless
+    layers are chosen (`where`)."""
     targets: Sequence[Mapping[str, float]] = ()
     """Costs to grow to, rising. Each is told by some of max_macs, max_params and max_latency_ms, or
     by share, of the multiply-accumulates of the backbone's standard widths, (0, 1]. With targets
