@@ -146,7 +146,7 @@ def train(
                 group["lr"] = schedule(step / steps)
             optimizer.zero_grad()
             loss = cross_entropy(net(images), labels)
-            loss.backward()  # type: ignore[no-untyped-call] # torch's own
+            torch.autograd.backward(loss)
             optimizer.step()
             if step % 100 == 0 and not math.isfinite(float(loss.detach())):
                 raise ValueError(f"the loss must stay finite, got {float(loss)} at step {step}")

@@ -6,7 +6,7 @@ Source: docs/method.md, "Growth toward targets".
 import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
@@ -17,6 +17,7 @@ from slbi.growth.choice import Limits, alike, first, fitted, levelled, toward
 from slbi.growth.pairs import PairedSeed
 from slbi.growth.plan import Cost, Plan
 from slbi.growth.stages import (
+    HELD_SHARE,
     LEAST_STEPS,
     MEASURED_SHARE,
     Target,
@@ -29,10 +30,6 @@ from slbi.growth.stages import (
 )
 from slbi.growth.twins import round_mu
 from slbi.nets.widths import Widths
-
-HELD_SHARE: Final = 50
-"""One part in so many of what is left of a target's compute may be spent on measuring norms before
-annealing."""
 
 
 def resolved(told: Sequence[float | Target], macs: int) -> tuple[Target, ...]:

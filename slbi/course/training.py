@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -64,7 +65,7 @@ def learn(
             optimizer.zero_grad()
             said = net(inputs)
             cost = loss(said, labels)
-            cost.backward()  # type: ignore[no-untyped-call] # torch's own
+            torch.autograd.backward(cost)
             optimizer.step()
             if schedule is not None:
                 schedule.step()

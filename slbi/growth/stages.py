@@ -22,6 +22,10 @@ Source: docs/decisions/0046."""
 LEAST_STEPS = 16
 """Steps that a round has at least, where there are so many: in fewer, new filters hardly move."""
 
+HELD_SHARE = 50
+"""One part in so many of what is left of a stage's compute may pay, before the network is annealed,
+for measuring the norms of what then becomes a member. Source: docs/method.md."""
+
 MEASURED_SHARE = 20
 """One part in so many of the compute that anneals a network may pay for measuring its norms anew:
 in few steps their running statistics do not follow. Source: docs/decisions/0046."""

@@ -106,6 +106,7 @@ def _folds(norm: nn.BatchNorm2d, x: Tensor) -> bool:
     plain = x.dtype == norm.weight.dtype == torch.float32 and x.device.type == "cpu"
     return (
         plain
+        and norm.momentum is not None
         and x.shape[1] == norm.num_features
         and x.numel() > x.shape[1]
         and x.is_contiguous(memory_format=torch.channels_last)

@@ -1,9 +1,9 @@
 """What a run of growth begins with: its first widths, its thresholds, its layers."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
-from slbi.growth.choice import first, levelled
-from slbi.growth.stages import Target, check_rising
+from slbi.growth.choice import Limits, first, levelled
+from slbi.growth.stages import Target, check_first, check_rising
 from slbi.nets.backbone import Backbone
 from slbi.nets.widths import Widths
 from slbi.structure.path import LayerRecord
@@ -24,12 +24,14 @@ def first_widths(config: GrowthConfig, net: Backbone) -> Widths:
         net: of the same spec at its standard widths; it needs no data.
 
     Raises:
-        ValueError: as `start_widths`, or the first target is below the narrowest network.
+        ValueError: as `start_widths`, or the first target is below the narrowest network or the
+            start asked for.
     """
     if not config.targets:
         return start_widths(config, net.widths)
     if config.start != "auto":
         asked = start_widths(config, net.widths)
+        check_first(net.cost(asked), targets(config, net)[0])
         one_for_all = isinstance(config.start, int) and config.settled_where == "alike"
         return _not_beyond_the_first(config, net, asked) if one_for_all else asked
     start = by_group("start", None, config, tuple(net.widths), default=1)
@@ -60,23 +62,40 @@ def _not_beyond_the_first(config: GrowthConfig, net: Backbone, asked: Widths) ->
         asked: the first widths asked for.
     """
     least = Widths(least_widths(config, net.widths))
-    never = closed(config, net)
-    target = targets(config, net)[0]
+    room = targets(config, net)[0].limits
     try:
-        aim = levelled(
-            least,
-            net.widths,
-            multiple=config.multiple,
-            max_width=widest(config, net.widths, least),
-            closed=never,
-            together=teams(config.stages, tuple(net.widths)),
-            cost=net.cost,
-            max_params=target.max_params,
-            max_macs=target.max_macs,
-        ).widths
+        aim = levelled(least, net.widths, **limits(config, net, net.widths, least, room)).widths
     except ValueError:
         return asked  # the target is below any network, which is refused where it is checked
+    never = closed(config, net)
     return asked.replaced({g: min(asked[g], aim[g]) for g in asked if g not in never})
+
+
+def limits(
+    config: GrowthConfig,
+    net: Backbone,
+    standard: Widths,
+    widths: Widths,
+    room: Mapping[str, int],
+) -> Limits:
+    """Return what a widening toward a target keeps to.
+
+    Args:
+        config: of the run.
+        net: of the same spec, whatever its widths.
+        standard: widths.
+        widths: before it.
+        room: what the network may cost, by the names of `plan`.
+    """
+    return {
+        "multiple": config.multiple,
+        "max_width": widest(config, standard, widths),
+        "closed": closed(config, net),
+        "together": teams(config.stages, tuple(standard)),
+        "cost": net.cost,
+        "max_params": room.get("max_params"),
+        "max_macs": room.get("max_macs"),
+    }
 
 
 def targets(config: GrowthConfig, net: Backbone) -> tuple[Target, ...]:

@@ -10,6 +10,7 @@ from slbi.growth.choice import Limits, alike, fitted, levelled, toward
 from slbi.growth.plan import Change, Plan, Slow
 from slbi.growth.rule import due, fills, shared
 from slbi.growth.stages import (
+    HELD_SHARE,
     LEAST_STEPS,
     MEASURED_SHARE,
     Target,
@@ -28,10 +29,9 @@ from worker.training.data.batches import Batches
 from worker.training.groups import teams
 from worker.training.recipes.begin import (
     DEFAULT_THRESHOLD,
-    closed,
+    limits,
     targets,
     thresholds,
-    widest,
 )
 from worker.training.recipes.budget import BACKWARD, Budget
 from worker.training.recipes.family import MEASURED, Family
@@ -49,10 +49,6 @@ from worker.training.schedule import rates
 
 LEG = "leg"
 """Note of a run: its leg under way."""
-
-SETTLED_SHARE = 50
-"""One part in so many of what is left of a target's compute may be spent on measuring norms before
-annealing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -259,7 +255,7 @@ class _Course:
     def _add_held(self, leg: Leg) -> None:
         """Add the network and what its support leaves to the family, as far as it is paid for."""
         run, family = self.run, self.family
-        spare = max(0, leg.end - run.training_macs) // SETTLED_SHARE
+        spare = max(0, leg.end - run.training_macs) // HELD_SHARE
         images = spare // (2 * run.net.cost()[1])
         if images < run.batches.batch:
             return
@@ -293,9 +289,6 @@ class _Course:
         widen_run(self.config, run, wider)
         return True
 
-    def _caps(self, room: Mapping[str, int]) -> Limits:
-        return {"max_params": room.get("max_params"), "max_macs": room.get("max_macs")}
-
     def _plan(
         self,
         number: int,
@@ -307,20 +300,14 @@ class _Course:
         run, growth = self.run, self.config.growth
         net = run.net
         standard = backbones.standard_widths(net.name, net.size, net.stem)
-        limits: Limits = {
-            "multiple": growth.multiple,
-            "max_width": widest(growth, standard, net.widths),
-            "closed": closed(growth, net),
-            "together": teams(growth.stages, tuple(net.widths)),
-            "cost": net.cost,
-            **self._caps(room),
-        }
+        kept = limits(growth, net, standard, net.widths, room)
         # What is measured is measured on the way there.
-        aim = levelled(net.widths, standard, **(limits | self._caps(self.targets[number].limits)))
+        whole = limits(growth, net, standard, net.widths, self.targets[number].limits)
+        aim = levelled(net.widths, standard, **whole)
         full = due(filled, DEFAULT_THRESHOLD, levels)
 
         def make(slow: Slow | None) -> Plan:
-            within = limits | Limits(slow=slow)
+            within = kept | Limits(slow=slow)
             if growth.settled_where == "alike":
                 return toward(net.widths, aim.widths, **within)
             first = full if growth.settled_where == "full" else most_gaining(run, full)

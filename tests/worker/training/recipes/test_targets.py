@@ -112,20 +112,21 @@ def test_the_rate_stays_while_the_network_grows_and_then_falls_to_nothing(
     assert all(last < 0.15 * rate for rate, last in ends)
 
 
-@pytest.mark.parametrize("start", [1, 12, 40])
-def test_one_number_to_start_from_is_cut_to_what_a_group_has_at_the_first_target(
-    start: int,
-) -> None:
-    growth = replace(_with({"start": start}).growth, targets=({"share": 0.15}, {"share": 0.2}))
+def test_one_number_to_start_from_is_cut_to_what_a_group_has_at_the_first_target() -> None:
+    growth = replace(_with({"start": 40}).growth, targets=({"share": 0.15}, {"share": 0.2}))
     standard = backbones.build("vgg11", in_channels=1, size=8, classes=10, device="meta")
-    most = first_widths(replace(growth, start=4096), standard)
-    assert all(12 < most[group] < standard.widths[group] for group in most)
-    assert any(width < 40 for width in most.values())
-    found = first_widths(growth, standard)
-    assert found == Widths({group: min(start, width) for group, width in most.items()})
-    table = replace(growth, start=dict.fromkeys(most, start))
-    assert first_widths(table, standard) == Widths(dict.fromkeys(most, start))
+    cut = first_widths(growth, standard)
+    assert min(cut.values()) < max(cut.values()) == 40
+    assert cut["conv1"] == pytest.approx(0.15**0.5 * standard.widths["conv1"], abs=2), "its share"
+    few = replace(growth, start=12)
+    assert first_widths(few, standard) == Widths(dict.fromkeys(cut, 12))
+    table = replace(growth, start=dict.fromkeys(cut, 40))
+    assert first_widths(table, standard) == Widths(dict.fromkeys(cut, 40))
     assert first_widths(replace(growth, where="gain"), standard) == first_widths(table, standard)
+    with pytest.raises(
+        ValueError, match=r"targets\.0\.max_macs must be at least .* start asks for"
+    ):
+        first_widths(replace(growth, start=512), standard)
 
 
 def test_a_stretch_is_an_epoch_at_most_and_the_path_knows_every_filter(
