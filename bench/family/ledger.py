@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from slbi.growth.stages import MEASURED_SHARE
+from slbi.growth.stages import measuring
 from worker.training.recipes.budget import BACKWARD
 
 DOUBLE: Final = 9
@@ -66,7 +66,7 @@ def ending(number: int) -> tuple[int, int]:
         Steps that are taken, and batches on which norms are measured anew behind them.
     """
     passes = BACKWARD * number
-    batches = min(MEASURED, passes // MEASURED_SHARE)
+    batches = min(MEASURED, measuring(passes, 1))
     return (passes - batches) // BACKWARD, batches
 
 

@@ -11,7 +11,7 @@ from bench.family.task import Method, Outcome, Task
 from bench.family.training import coupled
 from bench.family.transferred import in_pairs
 from bench.family.trunk import Means, Room, Trunk, Way, grown
-from slbi.course.settings import LOOSE, TILT
+from slbi.course.settings import LOOSE
 from slbi.growth.choice import BEST, fitted, gains
 from slbi.growth.rule import due, fills
 from slbi.growth.widen import widen
@@ -41,6 +41,11 @@ def alone(task: Task) -> Outcome:
 def varied(**change: Any) -> Method:  # noqa: ANN401 - any field of a way
     """Return ours with another choice in its way."""
     return lambda task: grown(task, replace(OURS, **change))
+
+
+def level(task: Task) -> Outcome:
+    """Grow with an equal share of the compute for each budget."""
+    return grown(task, replace(OURS, split=(1.0,) * len(task.budgets)))
 
 
 def choose_full(trunk: Trunk, room: Room) -> Widths:
@@ -74,7 +79,7 @@ def by_slbi(net: nn.Module, found: Found, task: Task, coupling: float) -> Optimi
     return coupled(net, found, task.settings, coupling=coupling)
 
 
-OURS = Way(choose=choose_uniform, widen=in_pairs, drive=by_slbi, tilt=TILT, coupling=LOOSE)
+OURS = Way(choose=choose_uniform, widen=in_pairs, drive=by_slbi, coupling=LOOSE)
 
 
 def _fitted(trunk: Trunk, room: Room, first: Sequence[str]) -> Widths:

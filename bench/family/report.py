@@ -92,14 +92,16 @@ def section(rows: Sequence[Row], setting: Setting) -> list[str]:
             "The same until ours has, within a budget, the accuracy of what was pruned to it, and "
             "in brackets how many times the rival's seconds that is:"
         )
-        blocks.append(races(ours, pruned))
-    dearer = [line for line in triple if line.method in PRUNED]
-    if ours is not None and dearer:
-        blocks.append(
-            f"The same against what was pruned with {tripled / compute:.3g} C, which is nearer to "
-            "ours:"
-        )
-        blocks.append(races(ours, dearer))
+        blocks.append(races([ours], pruned))
+        of_any = _of_any_compute(rows, setting)
+        if len(of_any) > 1:
+            told_of = ", ".join(f"{each / 1e12:g}" for each in of_any)
+            blocks.append(
+                "That is a run of the same compute, most of which is spent after it is as accurate."
+                " Whoever wants that accuracy asks for less. The same for the shortest run of ours "
+                f"that has it, of C = {told_of} T:"
+            )
+            blocks.append(races(list(of_any.values()), pruned))
     return blocks
 
 
@@ -146,7 +148,7 @@ def seconds(there: Sequence[Line]) -> str:
         [
             TITLES[line.method],
             *(
-                f"{line.points[budget].cpu_seconds:.0f}" if budget in line.points else ""
+                _time(line.points[budget].cpu_seconds) if budget in line.points else ""
                 for budget in budgets
             ),
         ]
@@ -155,8 +157,13 @@ def seconds(there: Sequence[Line]) -> str:
     return _table(["method", *map(_percent, budgets)], body)
 
 
-def races(ours: Line, rivals: Sequence[Line]) -> str:
-    """Return the table of seconds until ours is as accurate as each rival, budget by budget."""
+def races(ours: Sequence[Line], rivals: Sequence[Line]) -> str:
+    """Return the table of seconds until ours is as accurate as each rival, budget by budget.
+
+    Args:
+        ours: runs, each of its own compute; the one that is there first counts.
+        rivals: who is raced.
+    """
     budgets = _budgets(rivals)
     body = []
     for rival in rivals:
@@ -164,7 +171,7 @@ def races(ours: Line, rivals: Sequence[Line]) -> str:
         for budget in budgets:
             taken = overtaken(ours, rival, budget)
             theirs = rival.points[budget].cpu_seconds
-            cells.append("never" if taken is None else f"{taken:.0f} ({taken / theirs:.2f})")
+            cells.append("never" if taken is None else f"{_time(taken)} ({taken / theirs:.2f})")
         body.append([f"as accurate as {TITLES[rival.method]}", *cells])
     return _table(["ours", *map(_percent, budgets)], body)
 
@@ -179,6 +186,17 @@ def stem_of(setting: Setting) -> str:
     """Return the name of a setting's plot, without a suffix."""
     dataset, backbone, images, compute = setting
     return f"family-{dataset}-{backbone}-{images}-{compute // 10**9}G"
+
+
+def _of_any_compute(rows: Sequence[Row], setting: Setting) -> dict[int, Line]:
+    """Return compute -> ours with it, rising, whatever compute the setting has."""
+    *same, _ = setting
+    return {
+        each[-1]: line
+        for each in settings(rows)
+        if list(each[:-1]) == same
+        for line in lines(rows, each, (OURS,))
+    }
 
 
 def _tripled(rows: Sequence[Row], setting: Setting) -> int:
@@ -213,6 +231,10 @@ def _cell(found: Stat, best: float) -> str:
 def _signed(points: float) -> str:
     said = f"{points:+.2f}"
     return f"**{said}**" if points < 0 else said
+
+
+def _time(seconds_of: float) -> str:
+    return f"{seconds_of:.0f}" if seconds_of >= 10 else f"{seconds_of:.1f}"
 
 
 def _percent(budget: float) -> str:

@@ -16,7 +16,6 @@ from bench.family.task import Outcome, Task
 from bench.family.training import plain
 from bench.family.transferred import in_loud_pairs
 from bench.family.trunk import Means, Room, Trunk, Way, grown
-from slbi.course.settings import TILT
 from slbi.growth.plan import plan
 from slbi.growth.rule import due, fills
 from slbi.growth.seed import GradMaxSeed
@@ -34,17 +33,17 @@ MINIMUM = {"small-vgg": 8, "resnet20": 4}
 
 def by_reference(task: Task) -> Outcome:
     """Widen full layers by the reference's amounts, into a fresh network that is read at once."""
-    return grown(task, Way(choose=choose_reference, widen=restarted, drive=by_slbi, tilt=TILT))
+    return grown(task, Way(choose=choose_reference, widen=restarted, drive=by_slbi))
 
 
 def by_variance_transfer(task: Task) -> Outcome:
     """Widen all layers alike, in pairs of filters that cancel."""
-    return grown(task, Way(choose=choose_uniform, widen=in_loud_pairs, drive=by_sgd, tilt=TILT))
+    return grown(task, Way(choose=choose_uniform, widen=in_loud_pairs, drive=by_sgd))
 
 
 def by_gradmax(task: Task) -> Outcome:
     """Widen all layers alike, with the filters whose readers feel the largest gradient."""
-    return grown(task, Way(choose=choose_uniform, widen=felt, drive=by_sgd, tilt=TILT))
+    return grown(task, Way(choose=choose_uniform, widen=felt, drive=by_sgd))
 
 
 def choose_reference(trunk: Trunk, room: Room) -> Widths:

@@ -16,6 +16,7 @@ from bench.family.training import Stream, cosine, finish, plain, train
 from slbi.nets.count import count
 from slbi.nets.initial import deviation, draw
 from slbi.nets.shortcut import Shortcut
+from slbi.nets.suited import suited
 
 SCORED = 10
 """Batches whose gradients make the Taylor scores; they are paid for."""
@@ -41,8 +42,9 @@ def by_taylor(task: Task) -> Outcome:
         number = max(1, min(SCORED, steps(run.ledger.left // SHARE_SCORED, macs, task.batch)))
         batches = [next(stream) for _ in range(number)]
         run.ledger.pay(learned(macs, sum(len(labels) for _, labels in batches)))
-        for images, labels in batches:
-            (cross_entropy(net(images), labels) / number).backward()  # type: ignore[no-untyped-call] # torch's own
+        with suited(net):
+            for images, labels in batches:
+                torch.autograd.backward(cross_entropy(net(images), labels) / number)
         return {
             name: parameter.grad.clone()
             for name, parameter in net.named_parameters()

@@ -73,15 +73,21 @@ def margins(ours: Line, rivals: Sequence[Line]) -> dict[float, tuple[float, str]
     return found
 
 
-def overtaken(ours: Line, rival: Line, budget: float) -> float | None:
+def overtaken(ours: Sequence[Line], rival: Line, budget: float) -> float | None:
     """Return the seconds until ours has a member as accurate as a rival's, and no dearer than it.
 
     None where it never has.
+
+    Args:
+        ours: runs, each of its own compute; the one that is there first counts.
+        rival: what is raced.
+        budget: of the rival's member.
     """
     least = rival.points[budget].test.mean
     ready = [
         point.cpu_seconds
-        for within, point in ours.points.items()
+        for line in ours
+        for within, point in line.points.items()
         if within <= budget and point.test.mean >= least
     ]
     return min(ready, default=None)

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from bench.family.ledger import Ledger, ending, learned
 from slbi.growth.twins import twinned
 from slbi.nets.graph.find import Found
-from slbi.nets.norms import narrow_norms
+from slbi.nets.suited import suited
 from slbi.optim.optimizer import SLBI
 from slbi.pruning.recalibrate import recalibrate
 
@@ -138,7 +138,7 @@ def train(
         ValueError: the ledger cannot pay, or the loss is not finite.
     """
     net.train()
-    with narrow_norms(net):
+    with suited(net):
         for step in range(steps):
             images, labels = next(stream)
             ledger.pay(learned(macs, len(images)))

@@ -87,8 +87,8 @@ class Way:
     """Whether a copy is annealed, at the full rate, and growth goes on from where it was."""
     calms: bool = True
     """Whether a short stage has a lower rate, see `rate`."""
-    tilt: float = 0.0
-    """How much more of the compute small budgets get, see `share`."""
+    split: tuple[float, ...] | None = None
+    """How the compute is shared out between the budgets, see `share`."""
     coupling: float = 1.0
     """How strongly twins pull on a trunk under SLBI, relative to `round_mu`, above 0; when filters
     enter the support does not depend on it."""
@@ -110,10 +110,10 @@ def grown(task: Task, way: Way) -> Outcome:
     trunk = _started(task, way, source)
     means = Means(task=task, stream=stream, run=run, generator=source)
     outcome = Outcome()
-    targets = [Target(max_macs=macs) for macs in task.limits]
+    each = [learned(macs, task.batch) for macs in task.limits]
     first = 0
     for index, (budget, limit) in enumerate(zip(task.budgets, task.limits, strict=True)):
-        stage = share(run.ledger.left, targets, index, way.tilt)
+        stage = share(task.compute, run.ledger.spent, each, index, way.split)
         end = run.ledger.spent + stage
         number = steps(stage, limit, task.batch)
         first = number if index == 0 else first

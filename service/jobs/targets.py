@@ -85,6 +85,10 @@ def needed_macs(growth: GrowthSpec, largest: int, images: int, epochs: int) -> i
 
 def wrong_settings(growth: GrowthSpec) -> Iterator[FieldError]:
     """Yield which settings do not go together with targets, or without them."""
+    targets = len(growth.targets or ())
+    if growth.split is not None and len(growth.split) != targets:
+        message = f"split must be a number for each of {targets} targets, got {len(growth.split)}"
+        yield FieldError(pointer="/growth/split", code="other_length", message=message)
     if not growth.targets:
         if growth.where == "alike":
             message = "where must be full or gain without targets, got 'alike'"

@@ -56,9 +56,13 @@ class GrowthSpec(Strict):
             " all are served. Rounds follow from them and from max_training_macs.",
         ),
     ] = None
-    tilt: Annotated[
-        float | None,
-        Field(ge=0, le=1, description="With targets: how much more of the compute small ones get."),
+    split: Annotated[
+        list[Annotated[float, Field(gt=0)]] | None,
+        Field(
+            max_length=100,
+            description="With targets: how the compute is shared out, a number for each. Null: most"
+            " to the largest target that it trains well.",
+        ),
     ] = None
     hold: Annotated[
         float | None,

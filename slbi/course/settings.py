@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from slbi.growth.stages import Target
+from slbi.growth.stages import Target, check_split
 
 Where = Literal["alike", "full", "gain"]
 """Which groups are widened, see `Growth.where`."""
@@ -12,9 +12,6 @@ Where = Literal["alike", "full", "gain"]
 LOOSE: Final = 0.1
 """Pull at which twins tell when filters enter and hardly hold weights back. Source:
 docs/decisions/0045."""
-
-TILT: Final = 0.4
-"""How much more of the compute small targets get. Source: docs/decisions/0046."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,9 +28,9 @@ class Growth:
     compute: int | None = None
     """With targets: multiply-accumulates of the whole training, 3 times those of a forward pass for
     each input; None: those of `tune_epochs` epochs of the last target's network."""
-    tilt: float = TILT
-    """With targets: how much more of the compute small ones get, in [0, 1]: three quarters are
-    shared out as cost to the power -tilt, one as cost, for equal steps."""
+    split: tuple[float, ...] | None = None
+    """With targets: how the compute is shared out, a number above 0 for each of them; None: most to
+    the largest target that it trains well, see `stages.parts`."""
     hold: float = 0.5
     """With targets: part of a target's compute at a constant learning rate, in (0, 1); in the rest
     the target's network is annealed."""
@@ -112,8 +109,8 @@ class Growth:
         return self.pull or (LOOSE if self.targets else 1.0)
 
     def _check_targets(self) -> None:
-        if not 0 <= self.tilt <= 1:
-            raise ValueError(f"tilt must be in [0, 1], got {self.tilt}")
+        if self.split is not None:
+            check_split(self.split, len(self.targets))
         if not 0 < self.hold < 1:
             raise ValueError(f"hold must be in (0, 1), got {self.hold}")
         if not self.rise > 1:

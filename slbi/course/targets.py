@@ -19,11 +19,11 @@ from slbi.growth.plan import Cost, Plan
 from slbi.growth.stages import (
     HELD_SHARE,
     LEAST_STEPS,
-    MEASURED_SHARE,
     Target,
     check_first,
     check_rising,
     least_compute,
+    measuring,
     rate,
     rooms,
     share,
@@ -90,6 +90,9 @@ def grow_to_targets(
     way = _Way(
         course=course,
         targets=tuple(targets),
+        steps=tuple(
+            BACKWARD * _most(course, target, standard) * max(course.sizes) for target in targets
+        ),
         compute=_compute(course, targets[-1], standard),
         standard=standard,
         feed=Feed(batches=course.batches, sizes=course.sizes),
@@ -122,6 +125,8 @@ class _Way:
 
     course: Course
     targets: tuple[Target, ...]
+    steps: tuple[int, ...]
+    """Multiply-accumulates of training of one step of a network that fills each target."""
     compute: int
     """Multiply-accumulates of the whole training."""
     standard: Widths
@@ -135,10 +140,8 @@ class _Way:
             ValueError: it is either.
         """
         check_first(self.course.cost(self.course.found.widths), self.targets[0])
-        settings, last = self.course.settings, self.targets[-1]
-        least = least_compute(
-            self.targets, self._step(last), tilt=settings.tilt, hold=settings.hold
-        )
+        settings = self.course.settings
+        least = least_compute(self.steps, hold=settings.hold, split=settings.split)
         if self.compute < least:
             raise ValueError(
                 f"compute must be at least {least}, so that the last target has a step of growth "
@@ -148,8 +151,8 @@ class _Way:
     def serve(self, number: int) -> None:
         """Grow the network up to a target and anneal it there, in place."""
         course, settings, target = self.course, self.course.settings, self.targets[number]
-        part = share(self.compute - course.spent, self.targets, number, settings.tilt)
-        step = self._step(target)
+        part = share(self.compute, course.spent, self.steps, number, settings.split)
+        step = self.steps[number]
         lr = rate(settings.lr, part // step, self._first_steps())
         held = int(part * settings.hold)
         held_end, end = course.spent + held, course.spent + part
@@ -166,13 +169,7 @@ class _Way:
 
     def _first_steps(self) -> int:
         """Return how many steps the first target's part of the compute pays for."""
-        part = share(self.compute, self.targets, 0, self.course.settings.tilt)
-        return part // self._step(self.targets[0])
-
-    def _step(self, target: Target) -> int:
-        """Return the multiply-accumulates of a step of a network that fills a target."""
-        macs = _most(self.course, target, self.standard)
-        return BACKWARD * macs * max(self.course.sizes)
+        return share(self.compute, 0, self.steps, 0, self.course.settings.split) // self.steps[0]
 
     def _widen(self, number: int, wider: Plan) -> None:
         """Widen the network for a round, in place."""
@@ -238,7 +235,8 @@ class _Way:
     def _anneal(self, number: int, lr: float, end: int) -> None:
         """Let the rate fall to zero and add the network to the family, in place."""
         course = self.course
-        batches = self._batches((end - course.spent) // MEASURED_SHARE)
+        left = max(0, end - course.spent)
+        batches = self._batches(measuring(left, course.macs * max(course.sizes)))
         fallen = end - course.macs * sum(course.sizes[:batches])
         steps = self._steps(fallen)
         for group in course.optimizer.param_groups:

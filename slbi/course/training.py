@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from slbi.nets.norms import narrow_norms
+from slbi.nets.suited import suited
 
 BACKWARD: Final = 3
 """A training step costs this many forward passes: one forward, two backward."""
@@ -60,7 +60,7 @@ def learn(
     net.train()
     steps = seen = 0
     total = right = 0.0
-    with narrow_norms(net):
+    with suited(net):
         for inputs, labels in batches:
             optimizer.zero_grad()
             said = net(inputs)

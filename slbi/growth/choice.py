@@ -94,7 +94,8 @@ def levelled(widths: Widths, standard: Widths, **limits: Unpack[Limits]) -> Plan
     """Return a plan that fills a room with groups that all have one share of a standard.
 
     What the share leaves over goes to the groups of the smallest shares. A group that has more than
-    its share keeps it.
+    its share keeps it, one whose greatest width is below it has that. So widths depend on what they
+    were before as little as can be, beyond the standard ones too.
 
     Args:
         widths: of the network as it is.
@@ -109,13 +110,14 @@ def levelled(widths: Widths, standard: Widths, **limits: Unpack[Limits]) -> Plan
         raise ValueError("cost must be given, got None")
     caps = {"max_params": limits.get("max_params"), "max_macs": limits.get("max_macs")}
     fits = {name: cap for name, cap in caps.items() if cap is not None}
-    free = Widths({g: widths[g] if g in closed else max(standard[g], widths[g]) for g in widths})
-    level = raised(widths, free, cost=cost, fits=fits)
+    most = _most(widths, limits.get("max_width"), closed)
+    level = raised(widths, standard, cost=cost, fits=fits, most=most)
     multiple = limits.get("multiple", 1)
-    most = {g: max(widths[g], level[g] // multiple * multiple) for g in widths}
     order = sorted(widths, key=lambda group: widths[group] / standard[group])
-    within = limits | Limits(max_width=_lesser(most, limits.get("max_width")))
-    furthest = max(1, *(most[group] - widths[group] for group in widths))
+    within = limits | Limits(
+        max_width={g: min(most[g], max(widths[g], level[g] // multiple * multiple)) for g in widths}
+    )
+    furthest = max(1, *(level[group] - widths[group] for group in widths))
     begun = plan(widths, order, ratio=1.0, minimum=furthest, **within)
     order = sorted(widths, key=lambda group: begun.widths[group] / standard[group])
     return _joined(widths, [begun, *_filled(begun.widths, order, limits)])
@@ -190,8 +192,22 @@ def alike(
     )
 
 
-def raised(before: Widths, standard: Widths, *, cost: Cost, fits: Mapping[str, int]) -> Widths:
+def raised(
+    before: Widths,
+    standard: Widths,
+    *,
+    cost: Cost,
+    fits: Mapping[str, int],
+    most: Mapping[str, int] | None = None,
+) -> Widths:
     """Return `alike` of widths that are none smaller than before.
+
+    Args:
+        before: widths.
+        standard: widths that the share is of.
+        cost: parameters and multiply-accumulates at some widths.
+        fits: "max_params", "max_macs" or both.
+        most: filters of each group at most, whatever its share; None is the standard ones.
 
     Raises:
         ValueError: the widths before are beyond a limit.
@@ -209,9 +225,10 @@ def raised(before: Widths, standard: Widths, *, cost: Cost, fits: Mapping[str, i
             f"{limits} must allow the narrowest network, of {params} parameters and {macs} "
             "multiply-accumulates"
         )
-    after = _shared(before, standard, within)
+    most = standard if most is None else most
+    after = _shared(before, standard, most, within)
     while True:
-        behind = [group for group in after if after[group] < standard[group]]
+        behind = [group for group in after if after[group] < most[group]]
         taker = min(behind, key=lambda group: after[group] / standard[group], default=None)
         if taker is None:
             return after
@@ -254,23 +271,40 @@ def _joined(widths: Widths, plans: Sequence[Plan]) -> Plan:
     return Plan(widths=last.widths, changes=changes, refused=refused)
 
 
-def _lesser(most: Mapping[str, int], cap: int | Mapping[str, int] | None) -> dict[str, int]:
-    """Return the smaller of two caps for every group."""
-    caps = cap if isinstance(cap, Mapping) else {} if cap is None else dict.fromkeys(most, cap)
-    return {group: min(width, caps.get(group, width)) for group, width in most.items()}
+def _most(
+    widths: Widths, cap: int | Mapping[str, int] | None, closed: Collection[str]
+) -> dict[str, int]:
+    """Return how many filters each group may have whatever the network costs; those it has stay."""
+    caps = cap if isinstance(cap, Mapping) else {} if cap is None else dict.fromkeys(widths, cap)
+    return {
+        group: width if group in closed else max(width, caps.get(group, _ANY))
+        for group, width in widths.items()
+    }
 
+
+_ANY = 2**20
+"""Filters of a group that has no greatest width; what the network may cost stops it before."""
 
 _STEPS = 4096
 """Shares of the standard widths that are tried at once, before filters are given out singly."""
 
 
-def _shared(before: Widths, standard: Widths, within: Callable[[Widths], bool]) -> Widths:
-    """Return the largest common share of the standard widths within a limit, none below before."""
+def _shared(
+    before: Widths, standard: Widths, most: Mapping[str, int], within: Callable[[Widths], bool]
+) -> Widths:
+    """Return the largest common share of the standard widths within a limit.
+
+    No group is below what it was before, or above the most it may have. The share may pass 1.
+    """
 
     def at(step: int) -> Widths:
-        return Widths({g: max(before[g], standard[g] * step // _STEPS) for g in standard})
+        return Widths(
+            {g: max(before[g], min(most[g], standard[g] * step // _STEPS)) for g in standard}
+        )
 
     low, high = 0, _STEPS
+    while within(at(high)) and any(standard[g] * high // _STEPS < most[g] for g in standard):
+        low, high = high, 2 * high
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if within(at(middle)) else (low, middle - 1)

@@ -12,6 +12,7 @@ from torch.nn import Parameter
 from slbi.nets.coupling import Tie
 from slbi.nets.graph.find import Found
 from slbi.nets.initial import deviation, draw
+from slbi.nets.strided import sliced_convolutions
 from slbi.nets.widths import Widths
 
 Loss = Callable[[nn.Module], Tensor]
@@ -249,7 +250,7 @@ def _worth(
     needed = [(parameter, parameter.requires_grad) for parameter in net.parameters()]
     for parameter, _ in needed:
         parameter.requires_grad_()
-    with torch.enable_grad():
+    with torch.enable_grad(), sliced_convolutions(net):
         readers = [net.get_parameter(name) for name in columns]
         # Of a head that this mode does not use nothing is felt.
         gradients = torch.autograd.grad(

@@ -12,8 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-EVEN = 0.25
-"""Part of the compute that is shared out for equal steps. Source: docs/decisions/0046."""
+FAIR = 1.3
+"""Compute of a target below the main one, relative to an equal share. Source:
+docs/decisions/0046."""
+
+BELOW = 0.65
+"""Part of the compute that targets below the main one have together at most."""
+
+ABOVE = 0.1
+"""Likewise those above it, but where that is too little for `ABOVE_STEPS`: then at most half."""
+
+ABOVE_STEPS = 4
+"""Steps of a target above the main one, where they are not more."""
 
 FIRST_SHARE = 1 / 32
 """Part of the standard network's cost at which growth starts, where the first target is above it.
@@ -30,9 +40,12 @@ MEASURED_SHARE = 20
 """One part in so many of the compute that anneals a network may pay for measuring its norms anew:
 in few steps their running statistics do not follow. Source: docs/decisions/0046."""
 
+LEAST_MEASURED = 4
+"""Batches on which they are measured at least, as far as a sixth of that compute pays for them."""
+
 CALM_STEPS = 1000
 """Steps with which a stage behind the first one has the full learning rate; fewer do where the
-first one had fewer. Source: docs/decisions/0046."""
+first one had fewer. The main target has so many. Source: docs/decisions/0046."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,6 +123,18 @@ def check_first(cost: tuple[int, int], first: Target) -> None:
             )
 
 
+def check_split(split: Sequence[float], targets: int) -> None:
+    """Refuse a split of the compute that is not a positive number for each target.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if len(split) != targets or not all(0 < each < math.inf for each in split):
+        raise ValueError(
+            f"split must be a number above 0 for each of {targets} targets, got {split}"
+        )
+
+
 def rooms(
     before: tuple[int, int], target: Target, *, rise: float, most: int
 ) -> list[dict[str, int]]:
@@ -136,22 +161,35 @@ def rooms(
     ] + [limits]
 
 
-def parts(targets: Sequence[Target], tilt: float) -> tuple[float, ...]:
+def parts(compute: int, steps: Sequence[int]) -> tuple[float, ...]:
     """Return which parts of the compute some targets get; together they are 1.
 
-    Three quarters are shared out by size to the power -tilt: what a small network learns is carried
-    on through all larger ones, and there it costs the least. A quarter is shared out by size, for
-    equal steps: with too few of them, a large network is not trained whatever it was given.
+    One of them is the main target: the largest one that its part trains for `CALM_STEPS`, else the
+    first. What it learns all larger ones inherit, and they have few steps beside. Targets below it
+    have `FAIR` equal shares, so that each is above what an equal share alone would buy.
 
     Args:
-        targets: rising.
-        tilt: 0 or more; at 0 the three quarters are shared out equally.
+        compute: multiply-accumulates of the whole training.
+        steps: multiply-accumulates of training of one step at each target, rising.
     """
-    sizes = [target.size / targets[0].size for target in targets]
-    tilted = [size**-tilt for size in sizes]
-    return tuple(
-        EVEN * size / math.fsum(sizes) + (1 - EVEN) * each / math.fsum(tilted)
-        for size, each in zip(sizes, tilted, strict=True)
+    return next(
+        told
+        for main in reversed(range(len(steps)))
+        for told in [_around(main, compute, steps)]
+        if not main or told[main] * compute >= CALM_STEPS * steps[main]
+    )
+
+
+def _around(main: int, compute: int, steps: Sequence[int]) -> tuple[float, ...]:
+    """Return the parts of targets of which one is the main one."""
+    below = min(FAIR / len(steps), BELOW / main) if main else 0.0
+    rest = steps[main + 1 :]
+    needed = ABOVE_STEPS * sum(rest) / max(1, compute)
+    above = min(0.5, max(ABOVE, needed)) if rest else 0.0
+    return (
+        *[below] * main,
+        1 - main * below - above,
+        *[above * step / sum(rest) for step in rest],
     )
 
 
@@ -159,37 +197,75 @@ def rate(full: float, steps: int, first: int) -> float:
     """Return the learning rate with which a stage begins, for the first one the full rate.
 
     A later stage begins with an annealed network, and what it shakes up must be annealed again: in
-    few steps that must be little.
+    few steps that must be little, or the larger network ends up worse than what it grew from.
 
     Args:
         full: learning rate of a training from scratch.
         steps: that the stage's part of the compute pays for at its target.
         first: likewise those of the first stage.
     """
-    return full * min(1.0, max(1, steps) / max(1, min(first, CALM_STEPS)))
+    return full * min(1.0, max(1, steps) / max(1, min(first, CALM_STEPS))) ** 2
 
 
-def least_compute(targets: Sequence[Target], step: int, *, tilt: float, hold: float) -> int:
+def least_compute(
+    steps: Sequence[int], *, hold: float, split: Sequence[float] | None = None
+) -> int:
     """Return the compute at which the last target has a step of growth and one of annealing.
 
     Args:
-        targets: rising.
-        step: multiply-accumulates of training of one step of the last target's network.
-        tilt: see `parts`.
+        steps: multiply-accumulates of training of one step at each target, rising.
         hold: share of a target's part before it is annealed, in (0, 1).
+        split: see `share`.
     """
     shorter = min(hold, 1 - hold)
-    return math.ceil(step / (shorter * parts(targets, tilt)[-1])) + len(targets)
+
+    def enough(compute: int) -> bool:
+        return int(shorter * _divided(compute, steps, split)[-1] * compute) >= steps[-1]
+
+    low, high = 0, max(1, steps[-1])
+    while not enough(high):
+        low, high = high, 2 * high
+    while low + 1 < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high + len(steps)
 
 
-def share(left: int, targets: Sequence[Target], served: int, tilt: float) -> int:
+def share(
+    compute: int,
+    spent: int,
+    steps: Sequence[int],
+    served: int,
+    split: Sequence[float] | None = None,
+) -> int:
     """Return what of the compute that is left belongs to the next target.
 
     Args:
-        left: multiply-accumulates of training.
-        targets: all of them, rising.
-        served: how many of them are.
-        tilt: see `parts`.
+        compute: multiply-accumulates of the whole training.
+        spent: what of it is gone.
+        steps: multiply-accumulates of training of one step at each target, rising.
+        served: how many of the targets are.
+        split: how the compute is shared out, a number above 0 for each target; None for `parts`.
     """
-    ahead = parts(targets, tilt)[served:]
+    ahead = _divided(compute, steps, split)[served:]
+    left = compute - spent
     return int(left * ahead[0] / math.fsum(ahead)) if len(ahead) > 1 else left
+
+
+def measuring(left: int, batch: int) -> int:
+    """Return what of the compute that anneals a network is for measuring its norms anew.
+
+    Args:
+        left: multiply-accumulates.
+        batch: those of a forward pass of one batch.
+    """
+    return max(left // MEASURED_SHARE, min(LEAST_MEASURED * batch, left // 6))
+
+
+def _divided(
+    compute: int, steps: Sequence[int], split: Sequence[float] | None
+) -> tuple[float, ...]:
+    """Return the parts of the compute, as told or by `parts`."""
+    if split is None:
+        return parts(compute, steps)
+    return tuple(each / math.fsum(split) for each in split)

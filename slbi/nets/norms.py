@@ -1,6 +1,6 @@
 """BatchNorm of few channels, fast on a CPU, in the place of a network's own while it trains."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
+from slbi.nets.lent import hooked, replaced
+
 NARROW: Final = range(2, 7)
 """Numbers of channels with which `NarrowNorm` is faster: torch's own takes channels that lie
 innermost by eights, and of one alone it is fast again. Source: `python -m bench.norms`."""
-
-_HOOKS: Final = ("_forward_hooks", "_backward_hooks", "ward_pre_hooks")
-"""How the attributes end in which torch keeps who listens to a module."""
 
 _ROW: Final = 64
 """Entries that a row of the folded batch has at least, where the batch allows: whole vectors."""
@@ -62,41 +61,12 @@ def narrow_norms(net: nn.Module) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def replaced(
-    net: nn.Module, substitute: Callable[[nn.BatchNorm2d], nn.BatchNorm2d | nn.SyncBatchNorm | None]
-) -> Iterator[None]:
-    """Put other norms in the place of some of a network's own, which share their tensors.
-
-    Args:
-        net: the network; a norm that it has in two places is replaced in both.
-        substitute: makes a norm of the same channels on "meta", or None to leave one.
-    """
-    places = [
-        (parent, name, child, made)
-        for parent in net.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, nn.BatchNorm2d) and (made := substitute(child)) is not None
-    ]
-    for parent, name, child, made in places:
-        made.weight, made.bias = child.weight, child.bias
-        for buffer in ("running_mean", "running_var", "num_batches_tracked"):
-            setattr(made, buffer, getattr(child, buffer))
-        setattr(parent, name, made.train(child.training))
-    try:
-        yield
-    finally:
-        for parent, name, child, made in places:
-            child.train(made.training)
-            setattr(parent, name, child)
-
-
-def _narrow(norm: nn.BatchNorm2d) -> NarrowNorm | None:
+def _narrow(norm: nn.Module) -> NarrowNorm | None:
     """Return a substitute for a norm that is torch's own, narrow, on a CPU and not hooked."""
-    ours = type(norm) is nn.BatchNorm2d and norm.num_features in NARROW
+    if type(norm) is not nn.BatchNorm2d or norm.num_features not in NARROW:
+        return None
     known = norm.affine and norm.track_running_stats and norm.momentum is not None
-    hooked = any(each for name, each in vars(norm).items() if name.endswith(_HOOKS))
-    if not (ours and known and norm.weight.device.type == "cpu") or hooked:
+    if not (known and norm.weight.device.type == "cpu") or hooked(norm):
         return None
     return NarrowNorm(norm.num_features, norm.eps, norm.momentum, device="meta")
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from slbi.course.settings import LOOSE, TILT
+from slbi.course.settings import LOOSE
+from slbi.growth.stages import check_split
 from worker.training.groups import Stages, check_by_group, check_table
 from worker.training.ranges import one_of, whole, within
 
@@ -128,9 +129,9 @@ class GrowthConfig:
     by share, of the multiply-accumulates of the backbone's standard widths, (0, 1]. With targets
     there is a tuned network for each of them and growth ends when all are served; rounds, their
     length and the caps on a network's cost follow from them and from `max_training_macs`."""
-    tilt: float = TILT
-    """With targets: how much more of the compute small ones get, [0, 1]: three quarters are shared
-    out as cost to the power -tilt, one as cost, for equal steps."""
+    split: Sequence[float] | None = None
+    """With targets: how the compute is shared out, a number above 0 for each of them. None: most to
+    the largest target that it trains well, the others below and above it beside that."""
     hold: float = 0.5
     """With targets: part of a target's compute at a constant learning rate, (0, 1); in the rest the
     target's network is annealed."""
@@ -245,12 +246,15 @@ class GrowthConfig:
 
     def _check_targets(self) -> None:
         within("hold", self.hold, 0.01, 0.99)
-        within("tilt", self.tilt, 0, 1)
         within("rise", self.rise, 1, 10, above=True)
         if isinstance(self.targets, str | Mapping):
             raise ValueError(f"targets must be a list, got {self.targets!r}")  # noqa: TRY004 - a setting is wrong, not the call
         for index, target in enumerate(self.targets):
             check_target(f"targets.{index}", target)
+        if self.split is not None:
+            if isinstance(self.split, str | Mapping):
+                raise ValueError(f"split must be a list, got {self.split!r}")
+            check_split(self.split, len(self.targets))
         if not self.targets and self.where == "alike":
             raise ValueError("where must be full or gain without targets, got alike")
         for name, needed in WITH_TARGETS.items():

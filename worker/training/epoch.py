@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- torch's own name for it
 from torch import Tensor, nn
 
-from slbi.nets.norms import narrow_norms
+from slbi.nets.suited import suited
 from worker.training.data.batches import Batch, Batches
 from worker.training.device import Compute, convolutions
 from worker.training.team import ALONE, Team
@@ -115,7 +115,7 @@ def train_epoch(
     net.train()
     begun = batches.position - begun_at
     drawn = iter(batches)
-    with convolutions(net, compute), team.training(net), narrow_norms(net):
+    with convolutions(net, compute), team.training(net), suited(net):
         for index, rate in enumerate(rates[begun:], begun):
             between()
             batch = next(drawn)

@@ -7,7 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from slbi.nets.norms import follow, replaced
+from slbi.nets.lent import replaced
+from slbi.nets.norms import follow
 
 
 class TeamNorm(nn.BatchNorm2d):
@@ -42,8 +43,10 @@ def synchronised(net: nn.Module) -> AbstractContextManager[None]:
     return replaced(net, _over_all)
 
 
-def _over_all(norm: nn.BatchNorm2d) -> nn.BatchNorm2d | nn.SyncBatchNorm:
-    """Return a norm over all processes, without tensors."""
+def _over_all(norm: nn.Module) -> nn.BatchNorm2d | nn.SyncBatchNorm | None:
+    """Return a norm over all processes, without tensors, in the place of one over images."""
+    if not isinstance(norm, nn.BatchNorm2d):
+        return None
     on_cuda = norm.weight is not None and norm.weight.is_cuda
     kind: type[nn.BatchNorm2d | nn.SyncBatchNorm] = nn.SyncBatchNorm if on_cuda else TeamNorm
     return kind(norm.num_features, norm.eps, norm.momentum, norm.affine, device="meta")

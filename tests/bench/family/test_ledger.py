@@ -31,12 +31,13 @@ def test_steps_are_those_that_are_paid_for_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "taken", "batches"), [(0, 0, 0), (6, 6, 0), (7, 6, 1), (35, 33, 5), (1000, 994, 16)]
+    ("number", "taken", "batches"),
+    [(0, 0, 0), (1, 1, 0), (2, 1, 1), (7, 6, 3), (20, 18, 4), (35, 33, 5), (1000, 994, 16)],
 )
 def test_the_last_of_a_training_pays_for_measuring(number: int, taken: int, batches: int) -> None:
     assert ending(number) == (taken, batches)
     assert 3 * taken + batches <= 3 * number
-    assert batches <= min(MEASURED, 3 * number / 20)
+    assert batches <= min(MEASURED, 3 * number / 6)
 
 
 def test_an_empty_account_is_refused() -> None:

@@ -1,5 +1,6 @@
 """Growth toward targets of any network: what is spent, what comes of it, and what is refused."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -12,7 +13,7 @@ from torch import nn
 from slbi.course.family import Grown
 from slbi.course.grow import grow
 from slbi.course.settings import Growth, Where
-from slbi.growth.stages import Target
+from slbi.growth.stages import CALM_STEPS, Target
 from slbi.nets.count import count
 from slbi.structure.path import StepRecord
 from tests.slbi.course.own import Digits, Own
@@ -76,14 +77,15 @@ def test_the_whole_compute_is_spent_and_not_more(grown: Grown) -> None:
     assert 0.95 * COMPUTE < trained < 1.01 * COMPUTE
 
 
-def test_small_targets_get_more_of_the_compute(own: Make, digits: Digits) -> None:
-    def first_part(tilt: float) -> int:
-        settings = replace(QUICK, tilt=tilt, compute=COMPUTE // 4)
+def test_a_split_says_how_much_of_the_compute_each_target_gets(own: Make, digits: Digits) -> None:
+    def first_part(split: tuple[float, ...]) -> int:
+        settings = replace(QUICK, split=split, compute=COMPUTE // 4)
         points = _points(grow(own(), digits.batches, shape=SHAPE, settings=settings))
         served = [before.step for before, after in pairwise(points) if before.phase == "anneal"]
         return served[0]
 
-    assert first_part(1.0) > 1.3 * first_part(0.0)
+    # Half of the compute instead of a third; the first rounds, of narrow networks, cost less.
+    assert 1.4 < first_part((2.0, 1.0, 1.0)) / first_part((1.0, 1.0, 1.0)) < 2
 
 
 def test_the_rate_stays_while_the_network_grows_and_then_falls_to_nothing(grown: Grown) -> None:
@@ -109,7 +111,8 @@ def test_a_stage_of_fewer_steps_has_a_lower_rate(grown: Grown) -> None:
     for rate, number in zip(rates[1:], steps[1:], strict=True):
         assert number < steps[0]
         # The rate is set by steps at the targets; most cost less, as the network grows.
-        assert 0.5 * number / steps[0] < rate / QUICK.lr < 2 * number / steps[0]
+        told = math.sqrt(rate / QUICK.lr)
+        assert 0.5 < told / (number / min(steps[0], CALM_STEPS)) < 2
 
 
 def test_legs_go_on_within_an_epoch_and_points_lie_at_its_ends(grown: Grown) -> None:

@@ -88,6 +88,29 @@ def test_a_levelled_plan_leaves_closed_groups_and_greatest_widths() -> None:
     assert capped.widths[second] == 10
 
 
+@pytest.mark.parametrize("cap", [None, 20, 14])
+def test_levelled_widths_beyond_the_standard_do_not_hang_on_the_start(cap: int | None) -> None:
+    net, found = made((4, 8))
+    cost = partial(cost_of, net, found)
+    first, second = found.widths
+    standard = Widths({first: 16, second: 32})
+    limit = 2 * cost(standard)[1]
+    most = None if cap is None else {first: cap}
+    ends = [
+        levelled(
+            Widths({first: start[0], second: start[1]}),
+            standard,
+            cost=cost,
+            max_macs=limit,
+            max_width=most,
+        ).widths
+        for start in ((4, 8), (14, 8), (4, 44))
+    ]
+    assert ends[0] == ends[1] == ends[2]
+    assert ends[0][first] == cap if cap else abs(2 * ends[0][first] - ends[0][second]) <= 2
+    assert ends[0][second] > standard[second]
+
+
 def test_those_that_take_first_get_more() -> None:
     net, found = made((8, 8))
     cost = partial(cost_of, net, found)

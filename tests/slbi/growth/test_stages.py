@@ -2,7 +2,18 @@ import math
 
 import pytest
 
-from slbi.growth.stages import CALM_STEPS, Target, check_rising, parts, rate, rooms, share
+from slbi.growth.stages import (
+    CALM_STEPS,
+    Target,
+    check_rising,
+    check_split,
+    least_compute,
+    measuring,
+    parts,
+    rate,
+    rooms,
+    share,
+)
 
 
 def test_rounds_rise_by_one_factor_and_end_at_the_target() -> None:
@@ -21,33 +32,77 @@ def test_every_limit_of_a_target_rises_and_the_furthest_tells_how_many_rounds() 
     assert told == [{"max_macs": 1048, "max_params": 200}, {"max_macs": 1100, "max_params": 400}]
 
 
-def test_parts_are_larger_at_both_ends_and_together_one() -> None:
-    targets = [Target(max_macs=size) for size in (2, 5, 12, 25, 50)]
-    found = parts(targets, 0.4)
-    assert math.fsum(found) == pytest.approx(1)
-    assert found == pytest.approx((0.271, 0.198, 0.162, 0.163, 0.206), abs=0.001)
-    assert parts(targets[:1], 0.4) == (1.0,)
-    flat = parts(targets, 0.0)
-    assert flat[0] == pytest.approx(0.75 / 5 + 0.25 * 2 / 94)
+STEPS = [2, 5, 12, 25, 50]
+"""Compute of a step at each of five targets."""
 
 
-@pytest.mark.parametrize("tilt", [0.0, 0.4, 1.0])
-def test_compute_is_shared_by_parts_and_none_is_left(tilt: float) -> None:
-    targets = [Target(max_macs=size) for size in (10, 20, 40)]
-    left, spent = 900_000, []
-    for served in range(3):
-        spent.append(share(left, targets, served, tilt))
-        left -= spent[-1]
-    assert left == 0
-    assert spent == pytest.approx([900_000 * part for part in parts(targets, tilt)], abs=3)
+@pytest.mark.parametrize(
+    ("compute", "told"),
+    [
+        (5_000, (0.9, *(0.1 * step / 92 for step in STEPS[1:]))),
+        (20_000, (0.26, 0.64, *(0.1 * step / 87 for step in STEPS[2:]))),
+        (50_000, (0.26, 0.26, 0.38, 0.1 / 3, 0.2 / 3)),
+        (10**9, (0.1625, 0.1625, 0.1625, 0.1625, 0.35)),
+    ],
+)
+def test_the_largest_target_that_is_trained_well_gets_most(
+    compute: int, told: tuple[float, ...]
+) -> None:
+    assert parts(compute, STEPS) == pytest.approx(told)
+    assert parts(compute, STEPS[:1]) == (1.0,)
+
+
+def test_little_compute_still_gives_all_targets_a_few_steps() -> None:
+    assert parts(736, STEPS) == pytest.approx((0.5, *(4 * step / 736 for step in STEPS[1:])))
+    assert parts(1, STEPS)[0] == 0.5
+
+
+@pytest.mark.parametrize("split", [None, (1.0, 2.0, 0.5, 1.0, 1.0)])
+@pytest.mark.parametrize("compute", [1000, 900_000])
+def test_compute_is_shared_by_parts_and_none_is_left(
+    compute: int, split: tuple[float, ...] | None
+) -> None:
+    spent: list[int] = []
+    for served in range(5):
+        spent.append(share(compute, sum(spent), STEPS, served, split))
+    assert sum(spent) == compute
+    wanted = parts(compute, STEPS) if split is None else [each / 5.5 for each in split]
+    assert spent == pytest.approx([compute * part for part in wanted], abs=5)
+
+
+@pytest.mark.parametrize("hold", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("split", [None, (1.0, 1.0, 1.0, 1.0, 0.1)])
+def test_the_least_compute_gives_the_last_target_a_step_of_both_kinds(
+    hold: float, split: tuple[float, ...] | None
+) -> None:
+    least = least_compute(STEPS, hold=hold, split=split)
+    spent = last = 0
+    for served in range(5):
+        last = share(least, spent, STEPS, served, split)
+        spent += last
+    assert min(int(last * hold), last - int(last * hold)) >= 50
+    assert min(hold, 1 - hold) * last < 55
+
+
+@pytest.mark.parametrize(
+    ("left", "told"), [(6000, 300), (600, 80), (240, 40), (100, 16), (10, 1), (0, 0)]
+)
+def test_norms_are_measured_on_some_batches_however_little_is_left(left: int, told: int) -> None:
+    assert measuring(left, 20) == told
+
+
+@pytest.mark.parametrize("split", [(1.0,), (1.0, 0.0), (1.0, math.inf), (1.0, 1.0, 1.0)])
+def test_a_split_is_a_number_for_each_target(split: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="split must be a number above 0 for each of 2 targets"):
+        check_split(split, 2)
 
 
 @pytest.mark.parametrize(
     ("steps", "first", "told"),
     [
         (5 * CALM_STEPS, 9 * CALM_STEPS, 0.1),
-        (CALM_STEPS // 10, 9 * CALM_STEPS, 0.01),
-        (30, 60, 0.05),
+        (CALM_STEPS // 10, 9 * CALM_STEPS, 0.001),
+        (30, 60, 0.025),
         (90, 60, 0.1),
         (60, 60, 0.1),
         (0, 0, 0.1),

@@ -103,7 +103,7 @@ EVERYTHING: Mapping[str, list[dict[str, Any]]] = {
             "optim": OPTIM,
             "growth": {
                 "targets": [{"share": 0.1}, {"share": 0.2}],
-                "tilt": 0.1,
+                "split": [1.0, 3.0],
                 "hold": 0.6,
                 "rise": 1.5,
                 "where": "gain",

@@ -3,7 +3,7 @@
 Source: docs/method.md, "Growth toward targets".
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from slbi.growth.choice import Limits, alike, fitted, levelled, toward
@@ -12,10 +12,10 @@ from slbi.growth.rule import due, fills, shared
 from slbi.growth.stages import (
     HELD_SHARE,
     LEAST_STEPS,
-    MEASURED_SHARE,
     Target,
     check_first,
     least_compute,
+    measuring,
     rate,
     rooms,
     share,
@@ -130,9 +130,9 @@ def check_targets(config: GrowConfig, net: Backbone, batches: Batches) -> None:
     """
     wanted = targets(config.growth, net)
     check_first(net.cost(), wanted[0])
-    whole, last = compute(config, net, batches.images), wanted[-1]
-    growth, step = config.growth, BACKWARD * _most(net, last) * batches.batch
-    least = least_compute(wanted, step, tilt=growth.tilt, hold=growth.hold)
+    whole, growth = compute(config, net, batches.images), config.growth
+    steps = _steps(net, wanted, batches.batch)
+    least = least_compute(steps, hold=growth.hold, split=growth.split)
     if whole < least:
         raise ValueError(
             f"max_training_macs must be at least {least}, so that the last target has a step of "
@@ -146,6 +146,11 @@ def _most(net: Backbone, target: Target) -> int:
         return target.max_macs
     standard = backbones.standard_widths(net.name, net.size, net.stem)
     return net.cost(alike(standard, cost=net.cost, fits=target.limits))[1]
+
+
+def _steps(net: Backbone, wanted: Sequence[Target], batch: int) -> tuple[int, ...]:
+    """Return the training multiply-accumulates of one step of a network that fills each target."""
+    return tuple(BACKWARD * _most(net, target) * batch for target in wanted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,11 +170,11 @@ class _Course:
             run.end = f"{late}; {number} of {len(self.targets)} targets are served"
             return
         whole = compute(self.config, run.net, run.batches.images)
-        part = share(whole - run.training_macs, self.targets, number, growth.tilt)
-        first = share(whole, self.targets, 0, growth.tilt)
-        target = self.targets[number]
+        steps = _steps(run.net, self.targets, run.batches.batch)
+        part = share(whole, run.training_macs, steps, number, growth.split)
+        first = share(whole, 0, steps, 0, growth.split)
+        target, step = self.targets[number], steps[number]
         held, now = int(part * growth.hold), run.training_macs
-        step = self._step(_most(run.net, target))
         most = max(1, held // (LEAST_STEPS * step))
         self.grow(
             Leg(
@@ -178,11 +183,7 @@ class _Course:
                 round=0,
                 begun=run.step,
                 steps=0,
-                rate=rate(
-                    self.config.optim.learning_rate,
-                    part // step,
-                    first // self._step(_most(run.net, self.targets[0])),
-                ),
+                rate=rate(self.config.optim.learning_rate, part // step, first // steps[0]),
                 held_end=now + held,
                 end=now + part,
             )
@@ -213,7 +214,7 @@ class _Course:
         run = self.run
         self._add_held(leg)
         left_over, macs = max(0, leg.end - run.training_macs), run.net.cost()[1]
-        images = min(MEASURED, left_over // MEASURED_SHARE // macs)
+        images = min(MEASURED, measuring(left_over, macs * run.batches.batch) // macs)
         steps = (left_over - images * macs) // self._step(macs)
         self._set_out(replace(leg, begun=run.step, steps=steps))
         run.enter("anneal")

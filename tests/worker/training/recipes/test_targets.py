@@ -31,7 +31,9 @@ QUICK = GrowConfig(
     data=DataConfig(dataset="digits"),
     optim=OptimConfig(batch=64),
     growth=GrowthConfig(
-        targets=tuple({"share": share} for share in SHARES), max_training_macs=COMPUTE
+        targets=tuple({"share": share} for share in SHARES),
+        split=(3, 2, 2),
+        max_training_macs=COMPUTE,
     ),
     compute=ComputeConfig(device="cpu", threads=1),
 )
@@ -44,7 +46,8 @@ def _run(config: GrowConfig, output: Path, **more: Any) -> tuple[Result, RunList
 
 
 def _with(growth: dict[str, Any]) -> GrowConfig:
-    return replace(QUICK, growth=replace(QUICK.growth, **growth))
+    split: dict[str, Any] = {"split": None} if "targets" in growth else {}
+    return replace(QUICK, growth=replace(QUICK.growth, **split, **growth))
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +86,14 @@ def test_the_whole_compute_is_spent_and_not_more(quick: tuple[Result, RunList]) 
     assert 0.95 * result.training_macs < spent <= result.training_macs, "the rest measures norms"
 
 
-def test_small_targets_get_more_of_the_compute(tmp_path: Path) -> None:
-    def first_part(tilt: float) -> int:
-        result, _ = _run(_with({"tilt": tilt}), tmp_path / str(tilt))
+def test_a_split_says_how_much_of_the_compute_each_target_gets(tmp_path: Path) -> None:
+    def first_part(split: tuple[float, ...]) -> int:
+        result, _ = _run(_with({"split": split}), tmp_path / str(split[0]))
         served = next(member for member in result.members if member.kind == "tuned")
         return served.step
 
-    assert first_part(1.0) > 1.2 * first_part(0.0)
+    # Half of the compute instead of a third; the first rounds, of narrow networks, cost less.
+    assert 1.4 < first_part((2.0, 1.0, 1.0)) / first_part((1.0, 1.0, 1.0)) < 2
 
 
 def test_the_rate_stays_while_the_network_grows_and_then_falls_to_nothing(
@@ -113,7 +117,7 @@ def test_the_rate_stays_while_the_network_grows_and_then_falls_to_nothing(
 
 
 def test_one_number_to_start_from_is_cut_to_what_a_group_has_at_the_first_target() -> None:
-    growth = replace(_with({"start": 40}).growth, targets=({"share": 0.15}, {"share": 0.2}))
+    growth = _with({"start": 40, "targets": ({"share": 0.15}, {"share": 0.2})}).growth
     standard = backbones.build("vgg11", in_channels=1, size=8, classes=10, device="meta")
     cut = first_widths(growth, standard)
     assert min(cut.values()) < max(cut.values()) == 40
@@ -256,7 +260,8 @@ def test_the_least_compute_that_is_named_is_enough(tmp_path: Path) -> None:
         ({"schedule": "cosine"}, "schedule must be constant with targets, got cosine"),
         ({"when": "both"}, "when must be fill with targets, got both"),
         ({"max_macs": 9}, "max_macs must be left to the targets"),
-        ({"tilt": 2.0}, "tilt must be in"),
+        ({"split": (1.0, 2.0)}, "split must be a number above 0 for each of 3 targets"),
+        ({"split": "even"}, "split must be a list, got 'even'"),
         ({"rise": 1.0}, "rise must be in"),
         ({"pull": 0.0}, "pull must be in"),
         ({"hold": 1.0}, "hold must be in"),
