@@ -27,7 +27,8 @@ Made of `{rows}` by `python -m bench.family.report`; the rows are made by
 `python -m bench.family` (its `--help` says how). Test accuracy in %, mean ± standard deviation over
 seeds (none for one seed). Every run has the same training compute C: 3 x forward for each image
 learned from, growth, scores and tuning included. "all of C each" spends C once a budget, so five
-times; it is what somebody with one budget does. Seconds are of one core.
+times; it is what somebody with one budget does. Seconds are of one core, and not all of one
+machine.
 """
 
 
@@ -84,24 +85,41 @@ def section(rows: Sequence[Row], setting: Setting) -> list[str]:
                 for each in told
             )
         )
-    if ours is not None and any(line.method in PRUNED for line in there):
-        pruned = [line for line in there if line.method in PRUNED]
-        blocks.append("Seconds of one core until the member of a budget is ready:")
-        blocks.append(seconds([ours, *pruned]))
+    if ours is not None:
+        blocks += _raced(rows, setting, ours, [line for line in there if line.method in PRUNED])
+    return blocks
+
+
+def _raced(rows: Sequence[Row], setting: Setting, ours: Line, pruned: Sequence[Line]) -> list[str]:
+    """Return the blocks about seconds; those of another machine are left out."""
+    alike = [line for line in pruned if line.machines == ours.machines]
+    blocks = []
+    if len(alike) < len(pruned):
         blocks.append(
-            "The same until ours has, within a budget, the accuracy of what was pruned to it, and "
-            "in brackets how many times the rival's seconds that is:"
+            "Seconds of what was pruned were taken on another machine and are not compared."
         )
-        blocks.append(races([ours], pruned))
-        of_any = _of_any_compute(rows, setting)
-        if len(of_any) > 1:
-            told_of = ", ".join(f"{each / 1e12:g}" for each in of_any)
-            blocks.append(
-                "That is a run of the same compute, most of which is spent after it is as accurate."
-                " Whoever wants that accuracy asks for less. The same for the shortest run of ours "
-                f"that has it, of C = {told_of} T:"
-            )
-            blocks.append(races(list(of_any.values()), pruned))
+    if not alike:
+        return blocks
+    blocks.append("Seconds of one core until the member of a budget is ready:")
+    blocks.append(seconds([ours, *alike]))
+    blocks.append(
+        "The same until ours has, within a budget, the accuracy of what was pruned to it, and "
+        "in brackets how many times the rival's seconds that is:"
+    )
+    blocks.append(races([ours], alike))
+    of_any = {
+        compute: line
+        for compute, line in _of_any_compute(rows, setting).items()
+        if line.machines == ours.machines
+    }
+    if len(of_any) > 1:
+        told_of = ", ".join(f"{each / 1e12:g}" for each in of_any)
+        blocks.append(
+            "That is a run of the same compute, most of which is spent after it is as accurate."
+            " Whoever wants that accuracy asks for less. The same for the shortest run of ours "
+            f"that has it, of C = {told_of} T:"
+        )
+        blocks.append(races(list(of_any.values()), alike))
     return blocks
 
 

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bench.family.data import accuracy
 from bench.family.networks import Standard
 from bench.family.task import Made, Outcome, Task
@@ -56,6 +58,9 @@ class Row:
     """Of one core."""
     settings: dict[str, Any]
     members: tuple[MemberRow, ...]
+    machine: str = ""
+    """What it was made on, for seconds are only of equal ones alike: the vector instructions of its
+    processor and the version of torch; empty in rows that do not tell."""
 
     @property
     def key(self) -> tuple[str, str, str, int, int, int]:
@@ -97,6 +102,7 @@ def written(
         cpu_seconds=round(cpu_seconds, 1),
         settings=asdict(task.settings),
         members=tuple(members),
+        machine=f"{torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}",
     )
 
 

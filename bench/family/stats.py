@@ -43,6 +43,8 @@ class Line:
     """Mean training multiply-accumulates, all runs together."""
     cpu_seconds: float
     """Mean seconds of one core, all runs together."""
+    machines: frozenset[str]
+    """What its rows were made on."""
 
 
 def settings(rows: Iterable[Row]) -> list[Setting]:
@@ -127,4 +129,5 @@ def _line(method: str, rows: Sequence[Row]) -> Line:
         },
         spent=statistics.fmean(sum(row.runs) for row in rows),
         cpu_seconds=statistics.fmean(row.cpu_seconds for row in rows),
+        machines=frozenset(row.machine for row in rows),
     )

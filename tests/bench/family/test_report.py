@@ -17,6 +17,8 @@ def row(
     tests: tuple[float, float],
     compute: int = 10**12,
     cpu_seconds: float = 3.0,
+    *,
+    machine: str = "this",
 ) -> Row:
     members = tuple(
         MemberRow(
@@ -44,6 +46,7 @@ def row(
         cpu_seconds=6.0,
         settings={"lr": 0.1},
         members=members,
+        machine=machine,
     )
 
 
@@ -96,6 +99,19 @@ def test_the_shortest_run_that_is_as_accurate_counts() -> None:
     text = report.text(made, "rows")
     assert "it, of C = 0.1, 1 T:" in text
     assert "| 0.5 (0.25) | 3.0 (1.50) |" in text
+
+
+def test_seconds_of_another_machine_are_not_compared() -> None:
+    made = [
+        row("ours", 0, (0.80, 0.90)),
+        row("pruned-l2", 0, (0.60, 0.87), machine="other"),
+        row("pruned-taylor", 0, (0.60, 0.87)),
+    ]
+    text = report.text(made, "rows")
+    assert "were taken on another machine" in text
+    assert "as accurate as 3 dense C/2, Torch-Pruning Taylor" in text
+    assert "as accurate as 3 dense C/2, Torch-Pruning L2" not in text
+    assert "until" not in report.text(made[:2], "rows")
 
 
 def test_the_page_in_the_documentation_is_made_of_the_rows_there() -> None:
