@@ -144,8 +144,8 @@ class _Way:
         least = least_compute(self.steps, hold=settings.hold, split=settings.split)
         if self.compute < least:
             raise ValueError(
-                f"compute must be at least {least}, so that the last target has a step of growth "
-                f"and one of annealing, got {self.compute}"
+                f"compute must be at least {least}, so that the last target has two steps of "
+                f"growth and two of annealing, got {self.compute}"
             )
 
     def serve(self, number: int) -> None:

@@ -210,7 +210,9 @@ def rate(full: float, steps: int, first: int) -> float:
 def least_compute(
     steps: Sequence[int], *, hold: float, split: Sequence[float] | None = None
 ) -> int:
-    """Return the compute at which the last target has a step of growth and one of annealing.
+    """Return the compute at which the last target has two steps of growth and two of annealing.
+
+    With fewer, nothing would be left to measure its norms.
 
     Args:
         steps: multiply-accumulates of training of one step at each target, rising.
@@ -220,7 +222,7 @@ def least_compute(
     shorter = min(hold, 1 - hold)
 
     def enough(compute: int) -> bool:
-        return int(shorter * _divided(compute, steps, split)[-1] * compute) >= steps[-1]
+        return int(shorter * _divided(compute, steps, split)[-1] * compute) >= 2 * steps[-1]
 
     low, high = 0, max(1, steps[-1])
     while not enough(high):

@@ -254,7 +254,7 @@ class GrowthConfig:
         if self.split is not None:
             if isinstance(self.split, str | Mapping):
                 raise ValueError(f"split must be a list, got {self.split!r}")
-            check_split(self.split, len(self.targets))
+            check_split(self.split, len(self.targets) or len(self.split))
         if not self.targets and self.where == "alike":
             raise ValueError("where must be full or gain without targets, got alike")
         for name, needed in WITH_TARGETS.items():

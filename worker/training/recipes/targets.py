@@ -126,7 +126,7 @@ def check_targets(config: GrowConfig, net: Backbone, batches: Batches) -> None:
 
     Raises:
         ValueError: the first network is beyond the first target, or a target's part of the compute
-            does not pay for a step of growth and one of annealing.
+            does not pay for two steps of growth and two of annealing.
     """
     wanted = targets(config.growth, net)
     check_first(net.cost(), wanted[0])
@@ -135,8 +135,8 @@ def check_targets(config: GrowConfig, net: Backbone, batches: Batches) -> None:
     least = least_compute(steps, hold=growth.hold, split=growth.split)
     if whole < least:
         raise ValueError(
-            f"max_training_macs must be at least {least}, so that the last target has a step of "
-            f"growth and one of annealing, got {whole}"
+            f"max_training_macs must be at least {least}, so that the last target has two steps of "
+            f"growth and two of annealing, got {whole}"
         )
 
 
