@@ -57,7 +57,7 @@ class GrowthSpec(Strict):
         ),
     ] = None
     split: Annotated[
-        list[Annotated[float, Field(gt=0)]] | None,
+        list[Annotated[float, Field(ge=1e-6, le=1e6)]] | None,
         Field(
             max_length=100,
             description="With targets: how the compute is shared out, a number for each. Null: most"

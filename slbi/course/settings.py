@@ -29,7 +29,7 @@ class Growth:
     """With targets: multiply-accumulates of the whole training, 3 times those of a forward pass for
     each input; None: those of `tune_epochs` epochs of the last target's network."""
     split: tuple[float, ...] | None = None
-    """With targets: how the compute is shared out, a number above 0 for each of them; None: most to
+    """With targets: how the compute is shared out, a number for each of them; None: most to
     the largest target that it trains well, see `stages.parts`."""
     hold: float = 0.5
     """With targets: part of a target's compute at a constant learning rate, in (0, 1); in the rest

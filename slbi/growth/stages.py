@@ -25,6 +25,9 @@ ABOVE = 0.1
 ABOVE_STEPS = 4
 """Steps of a target above the main one, where they are not more."""
 
+SPLIT = (1e-6, 1e6)
+"""Least and largest number of a split of the compute that is told."""
+
 FIRST_SHARE = 1 / 32
 """Part of the standard network's cost at which growth starts, where the first target is above it.
 Source: docs/decisions/0046."""
@@ -124,14 +127,16 @@ def check_first(cost: tuple[int, int], first: Target) -> None:
 
 
 def check_split(split: Sequence[float], targets: int) -> None:
-    """Refuse a split of the compute that is not a positive number for each target.
+    """Refuse a split of the compute that is not a number in `SPLIT` for each target.
 
     Raises:
         ValueError: it is not.
     """
-    if len(split) != targets or not all(0 < each < math.inf for each in split):
+    least, most = SPLIT
+    if len(split) != targets or not all(least <= each <= most for each in split):
         raise ValueError(
-            f"split must be a number above 0 for each of {targets} targets, got {split}"
+            f"split must be a number in [{least:g}, {most:g}] for each of {targets} targets, "
+            f"got {split}"
         )
 
 
@@ -172,12 +177,11 @@ def parts(compute: int, steps: Sequence[int]) -> tuple[float, ...]:
         compute: multiply-accumulates of the whole training.
         steps: multiply-accumulates of training of one step at each target, rising.
     """
-    return next(
-        told
-        for main in reversed(range(len(steps)))
-        for told in [_around(main, compute, steps)]
-        if not main or told[main] * compute >= CALM_STEPS * steps[main]
-    )
+    for main in range(len(steps) - 1, 0, -1):
+        told = _around(main, compute, steps)
+        if told[main] * compute >= CALM_STEPS * steps[main]:
+            return told
+    return _around(0, compute, steps)
 
 
 def _around(main: int, compute: int, steps: Sequence[int]) -> tuple[float, ...]:
@@ -247,7 +251,7 @@ def share(
         spent: what of it is gone.
         steps: multiply-accumulates of training of one step at each target, rising.
         served: how many of the targets are.
-        split: how the compute is shared out, a number above 0 for each target; None for `parts`.
+        split: how the compute is shared out, a number for each target; None for `parts`.
     """
     ahead = _divided(compute, steps, split)[served:]
     left = compute - spent

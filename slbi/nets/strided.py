@@ -21,10 +21,10 @@ FEW: Final = 16
 class SlicedConv(nn.Conv2d):
     """A 1 x 1 convolution that first takes the pixels which its stride leaves."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 -- torch's name
+    def forward(self, images: Tensor) -> Tensor:
         """Return (N, O, H', W') of (N, I, H, W), as the convolution would."""
         down, across = self.stride
-        return conv2d(input[..., ::down, ::across], self.weight, self.bias)
+        return conv2d(images[..., ::down, ::across], self.weight, self.bias)
 
 
 @contextmanager

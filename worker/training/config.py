@@ -130,7 +130,7 @@ class GrowthConfig:
     there is a tuned network for each of them and growth ends when all are served; rounds, their
     length and the caps on a network's cost follow from them and from `max_training_macs`."""
     split: Sequence[float] | None = None
-    """With targets: how the compute is shared out, a number above 0 for each of them. None: most to
+    """With targets: how the compute is shared out, a number in [1e-6, 1e6] for each. None: most to
     the largest target that it trains well, the others below and above it beside that."""
     hold: float = 0.5
     """With targets: part of a target's compute at a constant learning rate, (0, 1); in the rest the

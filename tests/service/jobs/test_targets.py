@@ -26,6 +26,27 @@ def test_what_is_of_rounds_alone_is_refused_with_targets_here_and_by_the_worker(
     assert list(wrong_settings(growth.model_copy(update={"targets": None}))) == []
 
 
+@pytest.mark.parametrize("split", [[1.0], [1.0, 2.0, 3.0]])
+def test_a_split_of_another_length_is_refused_here_and_by_the_worker(split: list[float]) -> None:
+    growth = GrowthSpec.model_validate({"targets": TARGETS, "split": split})
+    (error,) = wrong_settings(growth)
+    assert (error.pointer, error.code) == ("/growth/split", "other_length")
+    assert error.message == f"split must be a number for each of 2 targets, got {len(split)}"
+    with pytest.raises(ValueError, match="for each of 2 targets"):
+        GrowthConfig(**growth.model_dump(exclude_none=True))
+    assert list(wrong_settings(growth.model_copy(update={"split": [1.0, 2.0]}))) == []
+
+
+@pytest.mark.parametrize("split", [[0.0, 1.0], [1.0, 1e7], [], "even"])
+def test_a_split_out_of_its_range_is_refused_by_name(local: Service, split: object) -> None:
+    growth = {"targets": TARGETS, "split": split}
+    answer = local.client.post("/v1/jobs", json={**SPEC, "growth": growth})
+    assert answer.status_code == 422
+    pointers = {error["pointer"] for error in answer.json()["errors"]}
+    assert pointers
+    assert all(pointer.startswith("/growth/split") for pointer in pointers), pointers
+
+
 def test_a_job_takes_the_knobs_of_growth_and_tells_their_defaults(local: Service) -> None:
     for growth, expected in (
         (KNOBS, KNOBS),

@@ -14,7 +14,7 @@ from slbi.growth.stages import Target
         ({"where": "best"}, "where must be alike, full or gain, got 'best'"),
         ({"where": "alike"}, "where must be full or gain without targets, got alike"),
         ({"compute": 9}, "compute must go with targets, got 9 without any"),
-        ({"targets": (0.1,), "split": (1.0, 2.0)}, "split must be a number above 0 for each of 1 "),
+        ({"targets": (0.1,), "split": (1.0, 2.0)}, "split must be a number in .* for each of 1 "),
         ({"targets": (0.1,), "hold": 1}, r"hold must be in \(0, 1\), got 1"),
         ({"targets": (0.1,), "rise": 1.0}, "rise must be above 1, got 1.0"),
         ({"targets": (0.1,), "max_macs": 9}, "max_macs must be left to the targets, got 9"),
