@@ -91,35 +91,38 @@ def section(rows: Sequence[Row], setting: Setting) -> list[str]:
 
 
 def _raced(rows: Sequence[Row], setting: Setting, ours: Line, pruned: Sequence[Line]) -> list[str]:
-    """Return the blocks about seconds; those of another machine are left out."""
-    alike = [line for line in pruned if line.machines == ours.machines]
+    """Return the blocks about seconds; what was made on different machines is not compared."""
     blocks = []
+    alike = [line for line in pruned if line.machines == ours.machines]
     if len(alike) < len(pruned):
         blocks.append(
-            "Seconds of what was pruned were taken on another machine and are not compared."
+            "Seconds of what was pruned were taken on another machine than those of ours with the "
+            "same compute, and are not compared with them."
         )
-    if not alike:
-        return blocks
-    blocks.append("Seconds of one core until the member of a budget is ready:")
-    blocks.append(seconds([ours, *alike]))
-    blocks.append(
-        "The same until ours has, within a budget, the accuracy of what was pruned to it, and "
-        "in brackets how many times the rival's seconds that is:"
-    )
-    blocks.append(races([ours], alike))
+    if alike:
+        blocks.append("Seconds of one core until the member of a budget is ready:")
+        blocks.append(seconds([ours, *alike]))
+        blocks.append(
+            "The same until ours has, within a budget, the accuracy of what was pruned to it, and "
+            "in brackets how many times the rival's seconds that is. That is a run of the same "
+            "compute, most of which is spent after it is as accurate:"
+        )
+        blocks.append(races([ours], alike))
+    machines = {line.machines for line in pruned}
     of_any = {
         compute: line
         for compute, line in _of_any_compute(rows, setting).items()
-        if line.machines == ours.machines
+        if line.machines in machines
     }
-    if len(of_any) > 1:
+    if of_any.keys() - {setting[-1]}:
+        there = {line.machines for line in of_any.values()}
         told_of = ", ".join(f"{each / 1e12:g}" for each in of_any)
         blocks.append(
-            "That is a run of the same compute, most of which is spent after it is as accurate."
-            " Whoever wants that accuracy asks for less. The same for the shortest run of ours "
-            f"that has it, of C = {told_of} T:"
+            "Whoever wants that accuracy asks for less compute. The same for the shortest run of "
+            f"ours that has it, of C = {told_of} T, all on the machine of what was pruned:"
         )
-        blocks.append(races(list(of_any.values()), alike))
+        raced = [line for line in pruned if line.machines in there]
+        blocks.append(races(list(of_any.values()), raced))
     return blocks
 
 

@@ -16,6 +16,9 @@ from slbi.nets.count import count
 FILE = Path("bench/results/family.jsonl")
 """Where rows are kept."""
 
+_STARTED = Path("/proc/sys/kernel/random/boot_id")
+"""Where Linux says which start of the machine this is."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MemberRow:
@@ -60,7 +63,8 @@ class Row:
     members: tuple[MemberRow, ...]
     machine: str = ""
     """What it was made on, for seconds are only of equal ones alike: the vector instructions of its
-    processor and the version of torch; empty in rows that do not tell."""
+    processor, the version of torch and, in rows that tell, when the machine was started; empty in
+    rows that do not tell anything."""
 
     @property
     def key(self) -> tuple[str, str, str, int, int, int]:
@@ -102,7 +106,7 @@ def written(
         cpu_seconds=round(cpu_seconds, 1),
         settings=asdict(task.settings),
         members=tuple(members),
-        machine=f"{torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}",
+        machine=_machine(),
     )
 
 
@@ -142,6 +146,14 @@ def missing(
         for method in methods
         if (method, dataset, standard.name, images, compute, seed) not in have
     ]
+
+
+def _machine() -> str:
+    """Return what seconds depend on; processors of one name differ by half, one start is one."""
+    told = [torch.backends.cpu.get_cpu_capability(), f"torch {torch.__version__}"]
+    if _STARTED.exists():
+        told.append(f"start {_STARTED.read_text(encoding='ascii')[:8]}")
+    return ", ".join(told)
 
 
 def _row(fields: dict[str, Any]) -> Row:

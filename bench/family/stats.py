@@ -81,7 +81,8 @@ def overtaken(ours: Sequence[Line], rival: Line, budget: float) -> float | None:
     None where it never has.
 
     Args:
-        ours: runs, each of its own compute; the one that is there first counts.
+        ours: runs, each of its own compute; of those on the rival's machine the one that is there
+            first counts.
         rival: what is raced.
         budget: of the rival's member.
     """
@@ -89,6 +90,7 @@ def overtaken(ours: Sequence[Line], rival: Line, budget: float) -> float | None:
     ready = [
         point.cpu_seconds
         for line in ours
+        if line.machines == rival.machines
         for within, point in line.points.items()
         if within <= budget and point.test.mean >= least
     ]

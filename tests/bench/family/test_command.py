@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ def test_a_finished_method_is_a_row_and_is_not_run_again(
         "uniform-epochs", "digits", "small-vgg", 0,
     )  # fmt: skip
     assert sum(row.runs) <= row.compute == 200_000_000
+    assert re.fullmatch(r"\w+, torch [\w.+]+(, start [0-9a-f]{8})?", row.machine)
     assert [member.budget for member in row.members] == [0.02, 0.05, 0.12, 0.25, 0.5]
     assert "uniform-epochs seed 0" in capsys.readouterr().out
     kept = file.read_text()

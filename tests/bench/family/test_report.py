@@ -97,7 +97,7 @@ def test_the_shortest_run_that_is_as_accurate_counts() -> None:
     assert [overtaken(ours[1:], rival, budget) for budget in (0.02, 0.5)] == [3.0, 3.0]
     assert overtaken(ours[:1], rival, 0.5) is None
     text = report.text(made, "rows")
-    assert "it, of C = 0.1, 1 T:" in text
+    assert "it, of C = 0.1, 1 T, all on the machine of what was pruned:" in text
     assert "| 0.5 (0.25) | 3.0 (1.50) |" in text
 
 
@@ -112,6 +112,20 @@ def test_seconds_of_another_machine_are_not_compared() -> None:
     assert "as accurate as 3 dense C/2, Torch-Pruning Taylor" in text
     assert "as accurate as 3 dense C/2, Torch-Pruning L2" not in text
     assert "until" not in report.text(made[:2], "rows")
+
+
+def test_the_shortest_run_on_the_machine_of_a_rival_counts() -> None:
+    made = [
+        row("ours", 0, (0.80, 0.90)),
+        row("ours", 0, (0.70, 0.88), 10**11, 0.5, machine="other"),
+        row("ours", 0, (0.70, 0.88), 10**10, 0.1),
+        row("pruned-l2", 0, (0.60, 0.87), cpu_seconds=2.0, machine="other"),
+    ]
+    text = report.text(made, "rows")
+    assert "are not compared with them" in text
+    assert "it, of C = 0.1 T, all on the machine of what was pruned:" in text
+    assert "| 0.5 (0.25) | 0.5 (0.25) |" in text
+    assert "(1.50)" not in text
 
 
 def test_the_page_in_the_documentation_is_made_of_the_rows_there() -> None:
