@@ -174,7 +174,7 @@ def _stage(trunk: Trunk, way: Way, means: Means, *, limit: int, compute: int, lr
         part = max(0, end - ledger.spent) // (len(each) - number)
         number_of_steps = steps(part, trunk.macs, task.batch)
         if isinstance(trunk.optimizer, SLBI) and number_of_steps:
-            mu = round_mu(lr, number_of_steps) / way.coupling
+            mu = round_mu(task.settings.lr, number_of_steps) / way.coupling
             for group in trunk.optimizer.param_groups:
                 group["mu"] = mu
         train(

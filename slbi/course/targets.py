@@ -220,7 +220,7 @@ class _Way:
         for group in course.optimizer.param_groups:
             group["lr"] = lr
             if steps and settings.mu is None:
-                group["mu"] = round_mu(lr, steps) / settings.settled_pull
+                group["mu"] = round_mu(settings.lr, steps) / settings.settled_pull
         self._leg("grow", steps, end)
 
     def _add_held(self, number: int, end: int) -> None:

@@ -51,7 +51,8 @@ def round_mu(lr: float, steps: int) -> float:
     """Return the mu under which a filter that keeps its initial norm enters within a round.
 
     Args:
-        lr: learning rate of the round.
+        lr: learning rate of the round; the full one if it has less (`stages.rate`), or its twins
+            would pull as hard as ever.
         steps: of the round.
 
     Source: docs/method.md, "Scale".

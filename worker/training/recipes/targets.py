@@ -203,7 +203,7 @@ class _Course:
         left_over = max(0, leg.held_end - run.training_macs)
         steps = left_over // (len(leg.rooms) - leg.round) // self._step(run.net.cost()[1])
         if self.config.optim.mu == "auto" and steps:
-            mu = round_mu(leg.rate, steps) / self.config.growth.settled_pull
+            mu = round_mu(self.config.optim.learning_rate, steps) / self.config.growth.settled_pull
             for group in run.optimizer.param_groups:
                 group["mu"] = mu
         self._set_out(replace(leg, begun=run.step, steps=steps))
