@@ -11,6 +11,9 @@ from bench.family.stats import Line, front, margins
 OURS = "ours"
 """The method that the claims are about."""
 
+ALONE = "ours-alone"
+"""The same with one budget in a run."""
+
 NARROW = ("uniform-even", "uniform-epochs")
 PRUNED = ("pruned-l2", "pruned-taylor")
 
@@ -58,10 +61,10 @@ def verdicts(there: Sequence[Line], triple: Sequence[Line], times: float = 3.0) 
             [front(line) for line in triple if line.method in (*NARROW, *PRUNED)],
             lambda ahead: sum(each >= 0 for each in ahead) >= BUDGETS_OF_A_FRONT,
         )
-    if "ours-alone" in at:
+    if ALONE in at:
         claim = "with one budget and all of C, ours is not below the narrow network"
         rivals = [line for line in there if line.method == "uniform-alone"]
-        told += _told(claim, at["ours-alone"], rivals, lambda ahead: min(ahead) >= 0)
+        told += _told(claim, at[ALONE], rivals, lambda ahead: min(ahead) >= 0)
     return told
 
 

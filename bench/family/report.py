@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.family import rows as kept
-from bench.family.claims import OURS, PRUNED, SEEDS, verdicts
+from bench.family.claims import ALONE, OURS, PRUNED, SEEDS, verdicts
 from bench.family.methods import TITLES
 from bench.family.plot import drawn
 from bench.family.rows import Row
@@ -109,20 +109,25 @@ def _raced(rows: Sequence[Row], setting: Setting, ours: Line, pruned: Sequence[L
         )
         blocks.append(races([ours], alike))
     machines = {line.machines for line in pruned}
-    of_any = {
-        compute: line
-        for compute, line in _of_any_compute(rows, setting).items()
+    of_any = [
+        (method, compute, line)
+        for method in (OURS, ALONE)
+        for compute, line in _of_any_compute(rows, setting, method).items()
         if line.machines in machines
-    }
-    if of_any.keys() - {setting[-1]}:
-        there = {line.machines for line in of_any.values()}
-        told_of = ", ".join(f"{each / 1e12:g}" for each in of_any)
+    ]
+    if any(compute != setting[-1] for _, compute, _ in of_any):
+        there = {line.machines for *_, line in of_any}
+        told_of = "; ".join(
+            f"{what}, C = {', '.join(told)} T"
+            for method, what in ((OURS, "all budgets in one run"), (ALONE, "one budget"))
+            if (told := [f"{compute / 1e12:g}" for name, compute, _ in of_any if name == method])
+        )
         blocks.append(
             "Whoever wants that accuracy asks for less compute. The same for the shortest run of "
-            f"ours that has it, of C = {told_of} T, all on the machine of what was pruned:"
+            f"ours that has it ({told_of}), all on the machine of what was pruned:"
         )
         raced = [line for line in pruned if line.machines in there]
-        blocks.append(races(list(of_any.values()), raced))
+        blocks.append(races([line for *_, line in of_any], raced))
     return blocks
 
 
@@ -209,14 +214,14 @@ def stem_of(setting: Setting) -> str:
     return f"family-{dataset}-{backbone}-{images}-{compute // 10**9}G"
 
 
-def _of_any_compute(rows: Sequence[Row], setting: Setting) -> dict[int, Line]:
-    """Return compute -> ours with it, rising, whatever compute the setting has."""
+def _of_any_compute(rows: Sequence[Row], setting: Setting, method: str) -> dict[int, Line]:
+    """Return compute -> a method with it, rising, whatever compute the setting has."""
     *same, _ = setting
     return {
         each[-1]: line
         for each in settings(rows)
         if list(each[:-1]) == same
-        for line in lines(rows, each, (OURS,))
+        for line in lines(rows, each, (method,))
     }
 
 

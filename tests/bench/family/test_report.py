@@ -97,7 +97,7 @@ def test_the_shortest_run_that_is_as_accurate_counts() -> None:
     assert [overtaken(ours[1:], rival, budget) for budget in (0.02, 0.5)] == [3.0, 3.0]
     assert overtaken(ours[:1], rival, 0.5) is None
     text = report.text(made, "rows")
-    assert "it, of C = 0.1, 1 T, all on the machine of what was pruned:" in text
+    assert "it (all budgets in one run, C = 0.1, 1 T), all on the machine of what" in text
     assert "| 0.5 (0.25) | 3.0 (1.50) |" in text
 
 
@@ -123,9 +123,13 @@ def test_the_shortest_run_on_the_machine_of_a_rival_counts() -> None:
     ]
     text = report.text(made, "rows")
     assert "are not compared with them" in text
-    assert "it, of C = 0.1 T, all on the machine of what was pruned:" in text
+    assert "it (all budgets in one run, C = 0.1 T), all on the machine of what was pruned:" in text
     assert "| 0.5 (0.25) | 0.5 (0.25) |" in text
     assert "(1.50)" not in text
+    alone = row("ours-alone", 0, (0.50, 0.88), 10**11, 0.4, machine="other")
+    text = report.text([*made, alone], "rows")
+    assert "(all budgets in one run, C = 0.1 T; one budget, C = 0.1 T)" in text
+    assert "| 0.5 (0.25) | 0.4 (0.20) |" in text
 
 
 def test_the_page_in_the_documentation_is_made_of_the_rows_there() -> None:

@@ -115,6 +115,18 @@ def test_a_stage_of_fewer_steps_has_a_lower_rate(grown: Grown) -> None:
         assert 0.5 < told / (number / min(steps[0], CALM_STEPS)) < 2
 
 
+def test_where_the_rate_is_low_the_twins_pull_little_too(own: Make, digits: Digits) -> None:
+    settings = replace(QUICK, split=(1.0, 0.02, 0.04))
+    told = grow(own(), digits.batches, shape=SHAPE, settings=settings)
+    moved = [
+        max(_moved(held.net, served.net))
+        for held, served in zip(told.members[::2], told.members[1::2], strict=True)
+    ]
+    first, *short = moved
+    assert first > 0.1
+    assert max(short) < 1e-4, "the rate is a thousandth and less, and twins are not exempt"
+
+
 def test_legs_go_on_within_an_epoch_and_points_lie_at_its_ends(grown: Grown) -> None:
     points = _points(grown)
     lengths = [after.step - before.step for before, after in pairwise(points)]
@@ -274,6 +286,15 @@ def test_a_start_below_the_first_target_grows_up_to_it(own: Make, digits: Digits
     assert told.path.growth_records[0].before == 2
     assert told.path.growth_records[0].step == 0
     assert told.members[1].macs > 0.85 * int(0.3 * WHOLE)
+
+
+def _moved(before: nn.Module, after: nn.Module) -> list[float]:
+    """Return how far each weight has gone, relative to its norm."""
+    return [
+        float((new - old).norm() / old.norm())
+        for old, new in zip(before.state_dict().values(), after.state_dict().values(), strict=True)
+        if old.ndim > 1
+    ]
 
 
 def _points(grown: Grown) -> list[StepRecord]:

@@ -116,6 +116,17 @@ def test_the_rate_stays_while_the_network_grows_and_then_falls_to_nothing(
     assert all(last < 0.15 * rate for rate, last in ends)
 
 
+def test_where_the_rate_is_low_the_twins_pull_little_too(tmp_path: Path) -> None:
+    result, _ = _run(_with({"split": (1.0, 0.05, 0.1)}), tmp_path)
+    tuned = [member for member in result.members if member.kind == "tuned"]
+    first, _, last = (load(member.checkpoint)[0].state_dict() for member in tuned)
+    name = next(iter(first))  # reads the image, so that a widening adds rows and changes none
+    old, new = first[name], last[name]
+    assert old.ndim == 4
+    assert len(old) < len(new)
+    assert float((new[: len(old)] - old).norm() / old.norm()) < 1e-3
+
+
 def test_one_number_to_start_from_is_cut_to_what_a_group_has_at_the_first_target() -> None:
     growth = _with({"start": 40, "targets": ({"share": 0.15}, {"share": 0.2})}).growth
     standard = backbones.build("vgg11", in_channels=1, size=8, classes=10, device="meta")
