@@ -87,6 +87,8 @@ class Way:
     """Whether a copy is annealed, at the full rate, and growth goes on from where it was."""
     calms: bool = True
     """Whether a short stage has a lower rate, see `rate`."""
+    eases: bool = True
+    """Whether twins pull less where the rate is low, see `round_mu`."""
     split: tuple[float, ...] | None = None
     """How the compute is shared out between the budgets, see `share`."""
     coupling: float = 1.0
@@ -174,7 +176,8 @@ def _stage(trunk: Trunk, way: Way, means: Means, *, limit: int, compute: int, lr
         part = max(0, end - ledger.spent) // (len(each) - number)
         number_of_steps = steps(part, trunk.macs, task.batch)
         if isinstance(trunk.optimizer, SLBI) and number_of_steps:
-            mu = round_mu(task.settings.lr, number_of_steps) / way.coupling
+            full = task.settings.lr if way.eases else lr
+            mu = round_mu(full, number_of_steps) / way.coupling
             for group in trunk.optimizer.param_groups:
                 group["mu"] = mu
         train(
