@@ -5,6 +5,7 @@ the same tables as what wins.
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -127,8 +128,29 @@ def _raced(rows: Sequence[Row], setting: Setting, ours: Line, pruned: Sequence[L
             f"ours that has it ({told_of}), all on the machine of what was pruned:"
         )
         raced = [line for line in pruned if line.machines in there]
-        blocks.append(races([line for *_, line in of_any], raced))
+        runs = [line for *_, line in of_any]
+        blocks.append(races(runs, raced))
+        blocks.append(_verdict_of_races(runs, raced))
     return blocks
+
+
+def _verdict_of_races(ours: Sequence[Line], rivals: Sequence[Line]) -> str:
+    """Return whether ours is as accurate as each rival before it, at every budget."""
+    ratios = {
+        budget: max(_ratio(overtaken(ours, rival, budget), rival, budget) for rival in rivals)
+        for budget in _budgets(rivals)
+    }
+    held = "holds" if max(ratios.values()) <= 1 else "**does not hold**"
+    told = ", ".join(f"{_percent(budget)}: {ratio:.2f}" for budget, ratio in ratios.items())
+    return (
+        f"- a run of ours is as accurate as 3, pruned, in no more seconds, at every budget: {held} "
+        f"(times the rival's seconds, at most, {told})"
+    )
+
+
+def _ratio(taken: float | None, rival: Line, budget: float) -> float:
+    """Return how many times a rival's seconds some seconds are; infinite without any."""
+    return math.inf if taken is None else taken / rival.points[budget].cpu_seconds
 
 
 def accuracies(there: Sequence[Line]) -> str:
@@ -196,8 +218,8 @@ def races(ours: Sequence[Line], rivals: Sequence[Line]) -> str:
         cells = []
         for budget in budgets:
             taken = overtaken(ours, rival, budget)
-            theirs = rival.points[budget].cpu_seconds
-            cells.append("never" if taken is None else f"{_time(taken)} ({taken / theirs:.2f})")
+            ratio = _ratio(taken, rival, budget)
+            cells.append("never" if taken is None else f"{_time(taken)} ({ratio:.2f})")
         body.append([f"as accurate as {TITLES[rival.method]}", *cells])
     return _table(["ours", *map(_percent, budgets)], body)
 

@@ -99,6 +99,8 @@ def test_the_shortest_run_that_is_as_accurate_counts() -> None:
     text = report.text(made, "rows")
     assert "it (all budgets in one run, C = 0.1, 1 T), all on the machine of what" in text
     assert "| 0.5 (0.25) | 3.0 (1.50) |" in text
+    assert "in no more seconds, at every budget: **does not hold** (times" in text
+    assert "seconds, at most, 2 %: 0.25, 50 %: 1.50)" in text
 
 
 def test_seconds_of_another_machine_are_not_compared() -> None:
@@ -125,6 +127,7 @@ def test_the_shortest_run_on_the_machine_of_a_rival_counts() -> None:
     assert "are not compared with them" in text
     assert "it (all budgets in one run, C = 0.1 T), all on the machine of what was pruned:" in text
     assert "| 0.5 (0.25) | 0.5 (0.25) |" in text
+    assert "in no more seconds, at every budget: holds (times" in text
     assert "(1.50)" not in text
     alone = row("ours-alone", 0, (0.50, 0.88), 10**11, 0.4, machine="other")
     text = report.text([*made, alone], "rows")
