@@ -34,7 +34,7 @@ TITLES = {
     "ours-gain": "6 ours, layers by Gamma: gain per cost",
     "ours-full": "6 ours, layers by Gamma: full ones",
     "ours-level": "ours, compute shared out equally",
-    "ours-uneased": "ours, twins pull as hard in short stages as in long ones",
+    "ours-uneased": "ours, twins pull as hard in short stages",
     "ours-tight": "ours, twins pull fully",
     "ours-loud": "ours, new filters read as strongly as old ones",
     "ours-unread": "ours, new filters nobody reads",
