@@ -28,8 +28,8 @@ Made of `{rows}` by `python -m bench.family.report`; the rows are made by
 `python -m bench.family` (its `--help` says how). Test accuracy in %, mean ± standard deviation over
 seeds (none for one seed). Every run has the same training compute C: 3 x forward for each image
 learned from, growth, scores and tuning included. "all of C each" spends C once a budget, so five
-times; it is what somebody with one budget does. Seconds are of one core, and not all of one
-machine.
+times; it is what somebody with one budget does. Seconds are of one core; those with a star are of
+another machine than those of ours.
 """
 
 
@@ -160,6 +160,7 @@ def accuracies(there: Sequence[Line]) -> str:
         budget: max(line.points[budget].test.mean for line in there if budget in line.points)
         for budget in budgets
     }
+    machines = next((line.machines for line in there if line.method == OURS), None)
     body = [
         [
             TITLES[line.method],
@@ -169,7 +170,7 @@ def accuracies(there: Sequence[Line]) -> str:
             ),
             str(max(point.test.seeds for point in line.points.values())),
             f"{line.spent / 1e12:.2f} T",
-            f"{line.cpu_seconds:.0f}",
+            f"{line.cpu_seconds:.0f}{'' if machines in {None, line.machines} else ' *'}",
         ]
         for line in there
     ]

@@ -111,6 +111,8 @@ def test_seconds_of_another_machine_are_not_compared() -> None:
     ]
     text = report.text(made, "rows")
     assert "were taken on another machine" in text
+    (other,) = (line for line in text.splitlines() if line.endswith(" * |"))
+    assert other.startswith("| 3 dense C/2, Torch-Pruning L2")
     assert "as accurate as 3 dense C/2, Torch-Pruning Taylor" in text
     assert "as accurate as 3 dense C/2, Torch-Pruning L2" not in text
     assert "until" not in report.text(made[:2], "rows")
