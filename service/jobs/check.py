@@ -29,7 +29,14 @@ from service.jobs.source_refusals import (
     wrong_widths,
 )
 from service.jobs.sources import FoundSource
-from service.jobs.targets import at_first, filled, limits_of, wrong_settings, wrong_targets
+from service.jobs.targets import (
+    at_first,
+    filled,
+    limits_of,
+    too_little,
+    wrong_settings,
+    wrong_targets,
+)
 from service.spec.jobs import (
     FromSource,
     GrowSpec,
@@ -62,6 +69,11 @@ class CheckedSpec:
     """Group -> filters of the first network; None where only a file tells."""
     largest: Mapping[str, int] | None
     """Group -> filters it may have at most, never fewer than at first."""
+
+    @property
+    def images(self) -> int:
+        """Return the images that an epoch trains on."""
+        return round(self.dataset.train * (1 - self.spec.data.validation))
 
     def cost(self, widths: Mapping[str, int] | None) -> Cost | None:
         """Return what a network of these widths takes; None if those or its images are unknown."""
@@ -152,7 +164,11 @@ def check(
         errors += _wrong_targets(checked)
     if errors:
         raise _refused(errors)
-    return _toward(checked)
+    checked = _toward(checked)
+    errors += _too_little(checked)
+    if errors:
+        raise _refused(errors)
+    return checked
 
 
 def named(spec: JobSpec) -> tuple[str, str]:
@@ -271,6 +287,20 @@ def _toward(checked: CheckedSpec) -> CheckedSpec:
         checked,
         first=first,
         largest=filled(limits[-1], first, largest, checked.costs),
+    )
+
+
+def _too_little(checked: CheckedSpec) -> Iterator[FieldError]:
+    """Refuse compute that does not pay for the last target."""
+    spec, last = checked.spec, checked.cost(checked.largest)
+    if not isinstance(spec, GrowSpec) or not spec.growth.targets or last is None:
+        return
+    yield from too_little(
+        spec.growth,
+        last.macs,
+        images=checked.images,
+        batch=given("optim.batch", spec.optim.batch),
+        epochs=given("tune.epochs", spec.tune.epochs),
     )
 
 

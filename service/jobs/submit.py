@@ -307,11 +307,6 @@ def _images(
     return None if dataset is None else round(dataset.train * (1 - spec["data"]["validation"]))
 
 
-def images_of(checked: CheckedSpec) -> int:
-    """Return the images that an epoch of a checked spec trains on."""
-    return round(checked.dataset.train * (1 - checked.spec.data.validation))
-
-
 def _macs(checked: CheckedSpec, macs: int | None, *, least: bool) -> int | None:
     """Return the multiply-accumulates of all training; the arguments are those of `_seconds`."""
     return None if macs is None else sum(_work(checked, macs, least=least))
@@ -339,7 +334,7 @@ def _seconds(
 def _work(checked: CheckedSpec, macs: int, *, least: bool) -> tuple[int, int]:
     """Return the multiply-accumulates of growth, and of all other training."""
     spec = checked.spec
-    epoch = training_macs(macs, images_of(checked))
+    epoch = training_macs(macs, checked.images)
     if not isinstance(spec, GrowSpec):
         return 0, epoch * _epochs(spec)
     growth, tune = spec.growth, spec.tune
@@ -347,7 +342,7 @@ def _work(checked: CheckedSpec, macs: int, *, least: bool) -> tuple[int, int]:
         last = checked.cost(checked.largest)
         largest = macs if last is None else last.macs
         epochs = given("tune.epochs", tune.epochs)
-        return needed_macs(growth, largest, images_of(checked), epochs), 0
+        return needed_macs(growth, largest, checked.images, epochs), 0
     rounds = 1 if least else given("growth.max_rounds", growth.max_rounds)
     epochs = given("growth.round_epochs", growth.round_epochs) * rounds
     grown = epoch * min(epochs, growth.max_epochs or epochs)

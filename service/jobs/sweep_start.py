@@ -20,7 +20,6 @@ from service.jobs.submit import (
     Forecast,
     digest,
     forecast_of,
-    images_of,
     job_of,
     replay_of,
     replayed,
@@ -244,7 +243,7 @@ def _store(
             sweep_id=sweep.id,
             position=position,
             settings=dict(draft.settings),
-            images=images_of(found),
+            images=found.images,
             rungs={},
         )
         session.add(trial)

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from service.errors import FieldError
 from service.estimate import Cost, training_macs
+from service.jobs.refusals import given
 from service.spec.growth import GrowthSpec
 
 Costs = Callable[[Mapping[str, int]], Cost]
@@ -19,6 +20,10 @@ _SHARES = 4096
 
 _FIRST_SHARE = 1 / 32
 """Part of the standard network that growth starts with at most. Source: slbi/growth/stages.py."""
+
+_MOST = 0.5
+"""Part of the compute that the last of several targets has at most, unless it is to have a thousand
+steps. Source: slbi/growth/stages.py."""
 
 LEFT_TO_TARGETS = ("max_params", "max_macs", "max_latency_ms", "max_epochs")
 """Caps of a growth that its targets take the place of."""
@@ -81,6 +86,36 @@ def needed_macs(growth: GrowthSpec, largest: int, images: int, epochs: int) -> i
         epochs: of tuning, which tell it where nothing else does.
     """
     return growth.max_training_macs or training_macs(largest, images) * epochs
+
+
+def too_little(
+    growth: GrowthSpec, largest: int, *, images: int, batch: int, epochs: int
+) -> Iterator[FieldError]:
+    """Yield that the last target would not have two steps of growth and two of annealing.
+
+    However compute is shared out: the worker knows how it is, and refuses what that makes too
+    little.
+
+    Args:
+        growth: with targets.
+        largest: multiply-accumulates of the network of the last one, one image.
+        images: of an epoch.
+        batch: images a step.
+        epochs: of tuning, which tell the compute where nothing else does.
+    """
+    compute = needed_macs(growth, largest, images, epochs)
+    hold = given("growth.hold", growth.hold)
+    part = _MOST if len(growth.targets or ()) > 1 else 1.0
+    if growth.split is not None:
+        part = growth.split[-1] / math.fsum(growth.split)
+    shorter, needed = min(hold, 1 - hold) * part, 2 * training_macs(largest, min(batch, images))
+    if int(shorter * compute) < needed:
+        least = math.ceil(needed / shorter)
+        message = (
+            f"max_training_macs must be at least {least}, so that the last target has two steps of "
+            f"growth and two of annealing, got {compute}"
+        )
+        yield FieldError(pointer="/growth/max_training_macs", code="too_little", message=message)
 
 
 def wrong_settings(growth: GrowthSpec) -> Iterator[FieldError]:

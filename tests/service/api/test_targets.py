@@ -59,6 +59,12 @@ from tests.service.running import SPEC, Service
             "left_to_targets",
             "carry",
         ),
+        (
+            {"growth": {"targets": [{"share": 0.2}], "max_training_macs": 10**6}},
+            "/growth/max_training_macs",
+            "too_little",
+            "two steps of growth and two of annealing, got 1000000",
+        ),
         ({"growth": {"where": "alike"}}, "/growth/where", "needs_targets", "full or gain"),
     ],
 )
@@ -89,3 +95,15 @@ def test_a_dry_run_of_targets_tells_first_and_last_network_and_the_compute(local
     told = local.client.post("/v1/jobs?dry_run=true", json=spec).json()
     images = round(1438 * 0.9)
     assert told["training"]["most_macs"] == 3 * told["at_most"]["macs"] * images * 3
+
+
+def test_the_least_compute_that_is_named_is_taken_and_one_less_is_not(local: Service) -> None:
+    def asked(macs: int) -> tuple[int, str]:
+        growth = {"targets": [{"share": 0.02}, {"share": 0.1}], "max_training_macs": macs}
+        answer = local.client.post("/v1/jobs?dry_run=true", json={**SPEC, "growth": growth})
+        return answer.status_code, answer.text
+
+    told = asked(1)[1]
+    least = int(told.split("at least ")[1].split(",")[0])
+    assert asked(least)[0] == 200
+    assert asked(least - 1)[0] == 422

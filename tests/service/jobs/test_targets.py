@@ -1,12 +1,39 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from service.jobs.targets import wrong_settings
+from service.jobs.targets import too_little, wrong_settings
 from service.spec.growth import GrowthSpec
+from slbi.growth.stages import least_compute
 from tests.service.running import SPEC, Service
 from worker.training.config import GrowthConfig
 
 TARGETS = [{"share": 0.01}, {"share": 0.1}]
 KNOBS = {"when": "both", "patience": 2, "new_rate": 0.5, "schedule": "cosine"}
+
+
+@given(
+    macs=st.lists(st.integers(1, 10**6), min_size=1, max_size=6, unique=True).map(sorted),
+    hold=st.floats(0.01, 0.99),
+    batch=st.integers(2, 1024),
+    parts=st.none() | st.lists(st.floats(1e-3, 1e3), min_size=6, max_size=6),
+)
+def test_compute_is_refused_where_the_worker_refuses_it_too(
+    macs: list[int], hold: float, batch: int, parts: list[float] | None
+) -> None:
+    split = None if parts is None else parts[: len(macs)]
+    told = {"targets": [{"max_macs": each} for each in macs], "hold": hold, "split": split}
+    steps = [3 * each * batch for each in macs]
+    enough = least_compute(steps, hold=hold, split=split)
+
+    def refused(compute: int) -> int:
+        growth = GrowthSpec.model_validate({**told, "max_training_macs": compute})
+        return len(list(too_little(growth, macs[-1], images=9000, batch=batch, epochs=1)))
+
+    assert refused(enough) == 0
+    assert refused(4 * steps[-1] - 1) == 1
+    if split is not None:
+        assert refused(enough - enough // 1000 - 2 * len(steps)) == 1
 
 
 @pytest.mark.parametrize(
