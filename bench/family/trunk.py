@@ -19,6 +19,7 @@ from bench.family.networks import Standard
 from bench.family.task import Outcome, Run, Task
 from bench.family.training import Stream, constant, cosine, finish, plain, train
 from slbi.growth.stages import FIRST_SHARE, LEAST_STEPS, Target, rate, rooms, share
+from slbi.growth.stations import least_station, station
 from slbi.growth.twins import round_mu
 from slbi.nets.graph.find import Found
 from slbi.nets.widths import Widths
@@ -91,6 +92,8 @@ class Way:
     """Whether twins pull less where the rate is low, see `round_mu`."""
     split: tuple[float, ...] | None = None
     """How the compute is shared out between the budgets, see `share`."""
+    halts: bool = True
+    """Whether growth halts where compute is worth most, see `slbi.growth.stations`."""
     coupling: float = 1.0
     """How strongly twins pull on a trunk under SLBI, relative to `round_mu`, above 0; when filters
     enter the support does not depend on it."""
@@ -112,9 +115,10 @@ def grown(task: Task, way: Way) -> Outcome:
     trunk = _started(task, way, source)
     means = Means(task=task, stream=stream, run=run, generator=source)
     outcome = Outcome()
-    each = [learned(macs, task.batch) for macs in task.limits]
+    halts = _halts(task, way, trunk.macs)
+    each = [learned(limit, task.batch) for _, limit in halts]
     first = 0
-    for index, (budget, limit) in enumerate(zip(task.budgets, task.limits, strict=True)):
+    for index, (budget, limit) in enumerate(halts):
         stage = share(task.compute, run.ledger.spent, each, index, way.split)
         end = run.ledger.spent + stage
         number = steps(stage, limit, task.batch)
@@ -129,10 +133,24 @@ def grown(task: Task, way: Way) -> Outcome:
         finish(
             net, optimizer, stream, number, macs=trunk.macs, ledger=run.ledger, schedule=schedule
         )
-        member = copy.deepcopy(net)
-        outcome.members.append(run.made(budget, limit, member, task.standard.shape))
+        if budget is not None:
+            member = copy.deepcopy(net)
+            outcome.members.append(run.made(budget, limit, member, task.standard.shape))
     outcome.runs.append(run.ledger.spent)
     return outcome
+
+
+def _halts(task: Task, way: Way, first: int) -> list[tuple[float | None, int]]:
+    """Return each budget with its limit, and a station without a budget."""
+    told: list[tuple[float | None, int]] = list(zip(task.budgets, task.limits, strict=True))
+    if way.halts and way.split is None and not way.forks:
+        passes = learned(1, task.batch)
+        (whole,) = task.standard.limits((1.0,))
+        least = least_station(first, whole)
+        found = station(task.compute, task.limits, least, passes=passes, hold=way.hold)
+        if found is not None:
+            told.insert(found.before, (None, found.macs))
+    return told
 
 
 def _forked(trunk: Trunk, task: Task) -> tuple[nn.Module, Optimizer]:

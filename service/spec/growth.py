@@ -61,7 +61,7 @@ class GrowthSpec(Strict):
         Field(
             max_length=100,
             description="With targets: how the compute is shared out, a number for each. Null: most"
-            " to the largest target that it trains well.",
+            " to the largest target that it trains well, or a station before one far above that.",
         ),
     ] = None
     hold: Annotated[

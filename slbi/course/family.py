@@ -11,7 +11,8 @@ from slbi.structure.path import PathList
 
 Kind = Literal["grown", "pruned", "tuned"]
 """A round's network, what its support left of it, or either of the last ones after tuning. With
-targets: the network before it is annealed for a target, and the target's network."""
+targets: grown is the network before it is annealed for a target, and that of a station; tuned is
+the target's network."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +26,8 @@ class Member:
     kind: Kind
     origin: str
     """How it came about, e.g. "round 2", "round 2, support", "tuned", "support, tuned"; with
-    targets "before target 1" and "target 1 of 3: max_macs 500000"."""
+    targets "before target 1", "target 1 of 3: max_macs 500000" and
+    "station before target 1 of 3: max_macs 200000"."""
     params: int
     macs: int
     """Multiply-accumulates of one input."""

@@ -30,7 +30,8 @@ class Growth:
     each input; None: those of `tune_epochs` epochs of the last target's network."""
     split: tuple[float, ...] | None = None
     """With targets: how the compute is shared out, a number for each of them; None: most to
-    the largest target that it trains well, see `stages.parts`."""
+    the largest target that it trains well, or to a station before one that is far above that, see
+    `stages.parts` and `stations.station`."""
     hold: float = 0.5
     """With targets: part of a target's compute at a constant learning rate, in (0, 1); in the rest
     the target's network is annealed."""

@@ -28,6 +28,7 @@ from slbi.growth.stages import (
     rooms,
     share,
 )
+from slbi.growth.stations import called, least_station, numbered, on_the_way, station
 from slbi.growth.twins import round_mu
 from slbi.nets.widths import Widths
 
@@ -87,21 +88,42 @@ def grow_to_targets(
     Raises:
         ValueError: the network is beyond the first target, or the compute is too little.
     """
+    check_first(course.cost(course.found.widths), targets[0])
+    compute, passes = _compute(course, targets[-1], standard), BACKWARD * max(course.sizes)
+    sizes = [_most(course, target, standard) for target in targets]
+    _check(course, compute, [passes * size for size in sizes])
+    hold, halt = course.settings.hold, None
+    if course.settings.split is None:
+        least = least_station(course.macs, course.cost(standard)[1])
+        halt = station(compute, sizes, least, passes=passes, hold=hold)
+    halts = on_the_way(targets, halt)
     way = _Way(
         course=course,
-        targets=tuple(targets),
-        steps=tuple(
-            BACKWARD * _most(course, target, standard) * max(course.sizes) for target in targets
-        ),
-        compute=_compute(course, targets[-1], standard),
+        targets=halts,
+        steps=tuple(passes * _most(course, target, standard) for target in halts),
+        compute=compute,
         standard=standard,
         feed=Feed(batches=course.batches, sizes=course.sizes),
         generator=generator,
     )
-    way.check()
-    for number in range(len(targets)):
+    for number in range(len(halts)):
         way.serve(number)
     return f"all {len(targets)} targets are served"
+
+
+def _check(course: Course, compute: int, steps: Sequence[int]) -> None:
+    """Refuse compute that is too little.
+
+    Raises:
+        ValueError: it is.
+    """
+    settings = course.settings
+    least = least_compute(steps, hold=settings.hold, split=settings.split)
+    if compute < least:
+        raise ValueError(
+            f"compute must be at least {least}, so that the last target has two steps of growth "
+            f"and two of annealing, got {compute}"
+        )
 
 
 def _compute(course: Course, last: Target, standard: Widths) -> int:
@@ -125,6 +147,7 @@ class _Way:
 
     course: Course
     targets: tuple[Target, ...]
+    """Rising, a station among them."""
     steps: tuple[int, ...]
     """Multiply-accumulates of training of one step of a network that fills each target."""
     compute: int
@@ -132,21 +155,6 @@ class _Way:
     standard: Widths
     feed: Feed
     generator: torch.Generator
-
-    def check(self) -> None:
-        """Refuse a first network beyond the first target, and compute that is too little.
-
-        Raises:
-            ValueError: it is either.
-        """
-        check_first(self.course.cost(self.course.found.widths), self.targets[0])
-        settings = self.course.settings
-        least = least_compute(self.steps, hold=settings.hold, split=settings.split)
-        if self.compute < least:
-            raise ValueError(
-                f"compute must be at least {least}, so that the last target has two steps of "
-                f"growth and two of annealing, got {self.compute}"
-            )
 
     def serve(self, number: int) -> None:
         """Grow the network up to a target and anneal it there, in place."""
@@ -175,7 +183,7 @@ class _Way:
         """Widen the network for a round, in place."""
         course = self.course
         where = course.settings.settled_where
-        told = f"toward target {number + 1} of {len(self.targets)}, {where}"
+        told = f"toward {called(self.targets, number)}, {where}"
         begun = course.steps
         if wider.changes:
             course.widen(
@@ -224,13 +232,18 @@ class _Way:
         self._leg("grow", steps, end)
 
     def _add_held(self, number: int, end: int) -> None:
-        """Add the network before it is annealed, its norms measured anew where that is cheap."""
+        """Add the network before it is annealed, its norms measured anew where that is cheap.
+
+        Not at a station: the network there is on the way itself.
+        """
         course = self.course
+        if not self.targets[number].asked:
+            return
         net = copy.deepcopy(course.net)
         batches = self._batches((end - course.spent) // HELD_SHARE)
         if batches:
             course.measure(net, course.found, batches)
-        course.add(net, course.found, "grown", f"before target {number + 1}")
+        course.add(net, course.found, "grown", f"before target {numbered(self.targets, number)}")
 
     def _anneal(self, number: int, lr: float, end: int) -> None:
         """Let the rate fall to zero and add the network to the family, in place."""
@@ -245,9 +258,9 @@ class _Way:
         self._leg("anneal", steps, fallen, schedule=fall)
         if batches:
             course.measure(course.net, course.found, batches)
-        said = self.targets[number].said()
-        origin = f"target {number + 1} of {len(self.targets)}: {said}"
-        course.add(course.net, course.found, "tuned", origin)
+        target = self.targets[number]
+        origin = f"{called(self.targets, number)}: {target.said()}"
+        course.add(course.net, course.found, "tuned" if target.asked else "grown", origin)
 
     def _batches(self, compute: int) -> int:
         """Return on how many batches the norms of the network can be measured with so much."""

@@ -60,6 +60,8 @@ class Target:
     max_params: int | None = None
     max_latency_ms: float | None = None
     """Of one image, ms."""
+    asked: bool = True
+    """Whether somebody asked for it; else growth only halts there, see `slbi.growth.stations`."""
 
     def __post_init__(self) -> None:
         if self.max_macs is None and self.max_params is None:
@@ -177,15 +179,30 @@ def parts(compute: int, steps: Sequence[int]) -> tuple[float, ...]:
         compute: multiply-accumulates of the whole training.
         steps: multiply-accumulates of training of one step at each target, rising.
     """
-    for main in range(len(steps) - 1, 0, -1):
-        told = _around(main, compute, steps)
-        if told[main] * compute >= CALM_STEPS * steps[main]:
-            return told
-    return _around(0, compute, steps)
+    return around(main_target(compute, steps) or 0, compute, steps)
 
 
-def _around(main: int, compute: int, steps: Sequence[int]) -> tuple[float, ...]:
-    """Return the parts of targets of which one is the main one."""
+def main_target(compute: int, steps: Sequence[int]) -> int | None:
+    """Return which target is trained for `CALM_STEPS`, the largest one; None where none is.
+
+    Args:
+        compute: multiply-accumulates of the whole training.
+        steps: multiply-accumulates of training of one step at each target, rising.
+    """
+    for main in range(len(steps) - 1, -1, -1):
+        if around(main, compute, steps)[main] * compute >= CALM_STEPS * steps[main]:
+            return main
+    return None
+
+
+def around(main: int, compute: int, steps: Sequence[int]) -> tuple[float, ...]:
+    """Return the parts of targets of which one is the main one; see `parts`.
+
+    Args:
+        main: which one; what a step there takes makes no difference.
+        compute: multiply-accumulates of the whole training.
+        steps: multiply-accumulates of training of one step at each target, rising.
+    """
     below = min(FAIR / len(steps), BELOW / main) if main else 0.0
     rest = steps[main + 1 :]
     needed = ABOVE_STEPS * sum(rest) / max(1, compute)

@@ -131,7 +131,8 @@ class GrowthConfig:
     length and the caps on a network's cost follow from them and from `max_training_macs`."""
     split: Sequence[float] | None = None
     """With targets: how the compute is shared out, a number in [1e-6, 1e6] for each. None: most to
-    the largest target that it trains well, the others below and above it beside that."""
+    the largest target that it trains well, the others below and above it beside that, or to a
+    station before a target that is far above what it trains well."""
     hold: float = 0.5
     """With targets: part of a target's compute at a constant learning rate, (0, 1); in the rest the
     target's network is annealed."""

@@ -273,6 +273,34 @@ def test_the_least_compute_that_is_named_is_enough(own: Make, digits: Digits) ->
     assert told.compute <= least
 
 
+def test_growth_halts_on_the_way_to_a_target_that_it_cannot_train(
+    own: Make, digits: Digits
+) -> None:
+    far = replace(QUICK, targets=(0.8,), compute=COMPUTE // 6)
+    halted, straight = (
+        grow(own(), digits.batches, shape=SHAPE, settings=settings, score=digits.score)
+        for settings in (far, replace(far, split=(1.0,)))
+    )
+    assert halted.ended == straight.ended == "all 1 targets are served"
+    assert [member.kind for member in halted.members] == ["grown", "grown", "tuned"]
+    station, held, tuned = halted.members
+    assert station.origin.startswith("station before target 1 of 1: max_macs ")
+    assert held.origin == "before target 1"
+    assert tuned.origin == f"target 1 of 1: max_macs {int(0.8 * WHOLE)}"
+    assert station.macs < 0.1 * WHOLE < 0.7 * WHOLE < held.macs == tuned.macs
+    assert halted.path.growth_records[-1].reason.startswith("toward target 1 of 1, ")
+    step = 3 * 64 * tuned.macs
+    assert far.compute is not None
+    assert far.compute - 2 * step < halted.compute <= far.compute
+    spent = {member.origin[:7]: 0 for member in halted.members}
+    for before, after in pairwise(_points(halted)):
+        stage = "station" if after.macs == station.macs else "target "
+        spent[stage] += 3 * 64 * after.macs * (after.step - before.step)
+    assert spent["station"] > 2 * spent["target "]
+    assert [member.kind for member in straight.members] == ["grown", "tuned"]
+    assert tuned.score > straight.members[-1].score + 0.05
+
+
 def test_a_start_beyond_the_first_target_is_refused(own: Make, digits: Digits) -> None:
     with pytest.raises(
         ValueError, match=r"targets\.0\.max_macs must be at least \d+, as many as start asks for"
@@ -281,7 +309,7 @@ def test_a_start_beyond_the_first_target_is_refused(own: Make, digits: Digits) -
 
 
 def test_a_start_below_the_first_target_grows_up_to_it(own: Make, digits: Digits) -> None:
-    settings = replace(QUICK, targets=(0.3, 0.5), compute=COMPUTE // 8)
+    settings = replace(QUICK, targets=(0.3, 0.5), split=(1.0, 1.0), compute=COMPUTE // 8)
     told = grow(own(), digits.batches, shape=SHAPE, settings=settings, start=0.125)
     assert told.path.growth_records[0].before == 2
     assert told.path.growth_records[0].step == 0

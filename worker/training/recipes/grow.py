@@ -14,7 +14,7 @@ from worker.training.recipes.family import Family, measured
 from worker.training.recipes.result import Result
 from worker.training.recipes.rounds import grow_rounds, round_rate
 from worker.training.recipes.run import Run
-from worker.training.recipes.targets import check_targets, compute, grow_to_targets
+from worker.training.recipes.targets import compute, grow_to_targets, notes
 from worker.training.recipes.tuning import tune
 from worker.training.recipes.twin import couple
 
@@ -64,7 +64,7 @@ def _begin(config: GrowConfig, place: Workplace) -> Run:
     )
     if config.growth.targets:
         run.expected = compute(config, net, run.batches.images)
-        check_targets(config, net, run.batches)
+        run.notes |= notes(config, net, run.batches)
     return run
 
 

@@ -5,6 +5,7 @@ Source: docs/method.md, "Growth toward targets".
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from slbi.growth.choice import Limits, alike, fitted, levelled, toward
 from slbi.growth.plan import Change, Plan, Slow
@@ -20,6 +21,7 @@ from slbi.growth.stages import (
     rooms,
     share,
 )
+from slbi.growth.stations import Station, called, least_station, numbered, on_the_way, station
 from slbi.growth.twins import round_mu
 from slbi.nets.backbone import Backbone
 from worker.training import backbones
@@ -49,6 +51,9 @@ from worker.training.schedule import rates
 
 LEG = "leg"
 """Note of a run: its leg under way."""
+
+STATION = "station"
+"""Note of a run: where it halts on its way."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,8 +89,10 @@ def grow_to_targets(config: GrowConfig, run: Run, family: Family, budget: Budget
         family: writes a member for each target, and two from before its annealing.
         budget: how late it may become.
     """
-    wanted = targets(config.growth, run.net)
-    course = _Course(config=config, run=run, family=family, budget=budget, targets=wanted)
+    note = run.notes.get(STATION)
+    halt = None if note is None else Station(**note)
+    halts = on_the_way(targets(config.growth, run.net), halt)
+    course = _Course(config=config, run=run, family=family, budget=budget, targets=halts)
     while run.end is None:
         if LEG not in run.notes:
             course.stage(0)
@@ -116,8 +123,8 @@ def compute(config: GrowConfig, net: Backbone, images: int) -> int:
     return BACKWARD * _most(net, last) * images * config.tune.epochs
 
 
-def check_targets(config: GrowConfig, net: Backbone, batches: Batches) -> None:
-    """Refuse a first network that is beyond the first target, or compute that is too little.
+def notes(config: GrowConfig, net: Backbone, batches: Batches) -> dict[str, Any]:
+    """Return what a run to its targets notes before its first step: where it halts, if anywhere.
 
     Args:
         config: of the run.
@@ -138,6 +145,13 @@ def check_targets(config: GrowConfig, net: Backbone, batches: Batches) -> None:
             f"max_training_macs must be at least {least}, so that the last target has two steps of "
             f"growth and two of annealing, got {whole}"
         )
+    if growth.split is not None:
+        return {}
+    sizes, passes = [_most(net, target) for target in wanted], BACKWARD * batches.batch
+    standard = backbones.standard_widths(net.name, net.size, net.stem)
+    least = least_station(net.cost()[1], net.cost(standard)[1])
+    halt = station(whole, sizes, least, passes=passes, hold=growth.hold)
+    return {} if halt is None else {STATION: asdict(halt)}
 
 
 def _most(net: Backbone, target: Target) -> int:
@@ -162,12 +176,14 @@ class _Course:
     family: Family
     budget: Budget
     targets: tuple[Target, ...]
+    """Rising, a station among them."""
 
     def stage(self, number: int) -> None:
         """Begin the way to a target, in place of the run."""
         run, growth = self.run, self.config.growth
         if (late := run.team.told(self.budget.late(run.clock() - run.begun))) is not None:
-            run.end = f"{late}; {number} of {len(self.targets)} targets are served"
+            served = numbered(self.targets, number) - 1
+            run.end = f"{late}; {served} of {self._asked()} targets are served"
             return
         whole = compute(self.config, run.net, run.batches.images)
         steps = _steps(run.net, self.targets, run.batches.batch)
@@ -222,17 +238,17 @@ class _Course:
     def serve(self, leg: Leg) -> None:
         """Add the annealed network to the family and go on to the next target, in place."""
         run = self.run
-        number, of = leg.target + 1, len(self.targets)
-        origin = f"target {number} of {of}: {self.targets[leg.target].said()}"
+        target = self.targets[leg.target]
+        origin = f"{called(self.targets, leg.target)}: {target.said()}"
         net = run.net
         images = max(0, leg.end - run.training_macs) // net.cost()[1]
         if images >= run.batches.batch:
             net = self.family.settled(run, images)
-        self.family.add(run, net, "tuned", origin, run.validate(net))
-        if number == of:
-            run.end = f"targets: all {of} are served"
+        self.family.add(run, net, "tuned" if target.asked else "grown", origin, run.validate(net))
+        if leg.target + 1 == len(self.targets):
+            run.end = f"targets: all {self._asked()} are served"
         else:
-            self.stage(number)
+            self.stage(leg.target + 1)
 
     def train(self, leg: Leg) -> None:
         """Train the next stretch of a leg, in place of the run."""
@@ -246,6 +262,9 @@ class _Course:
             with at_new_rate(self.config, run):
                 run.train([leg.rate] * length, run.selected)
 
+    def _asked(self) -> int:
+        return sum(target.asked for target in self.targets)
+
     def _set_out(self, leg: Leg) -> None:
         self.run.notes[LEG] = asdict(leg)
 
@@ -254,13 +273,18 @@ class _Course:
         return BACKWARD * macs * self.run.batches.batch
 
     def _add_held(self, leg: Leg) -> None:
-        """Add the network and what its support leaves to the family, as far as it is paid for."""
+        """Add the network and what its support leaves to the family, as far as it is paid for.
+
+        Not at a station: the network there is on the way itself.
+        """
         run, family = self.run, self.family
+        if not self.targets[leg.target].asked:
+            return
         spare = max(0, leg.end - run.training_macs) // HELD_SHARE
         images = spare // (2 * run.net.cost()[1])
         if images < run.batches.batch:
             return
-        origin = f"before target {leg.target + 1}"
+        origin = f"before target {numbered(self.targets, leg.target)}"
         whole = family.settled(run, images)
         family.add(run, whole, "grown", origin, run.validate(whole))
         support = left(self.config, run)
@@ -281,7 +305,7 @@ class _Course:
             raise TypeError("a leader must tell what it has planned")
         if not wider.changes:
             return False
-        told = f"toward target {number + 1} of {len(self.targets)}, {growth.settled_where}"
+        told = f"toward {called(self.targets, number)}, {growth.settled_where}"
 
         def reason(change: Change) -> str:
             return f"{told}; fill {filled[change.group]:.2f}"

@@ -78,6 +78,13 @@ TARGETS = replace(
 )
 """Two targets with a round each, some legs of a step or two more than an epoch."""
 
+FAR = replace(
+    VGG,
+    optim=replace(VGG.optim, batch=32),
+    growth=GrowthConfig(targets=({"share": 0.05},), max_training_macs=2_000_000_000),
+)
+"""A target that so little compute does not train, and a station before it."""
+
 SAME: dict[str, Any] = {
     "backbone": "vgg11",
     "data": DataConfig(dataset="digits"),
@@ -111,6 +118,7 @@ CONFIGS = {
     "grow resnet": RESNET,
     "grow, all knobs": KNOBS,
     "grow to targets": TARGETS,
+    "grow to a far target": FAR,
     "train": TRAIN,
     "weights": WEIGHTS,
     "ticket": TICKET,

@@ -205,6 +205,29 @@ def test_targets_may_be_of_parameters_and_latency(tmp_path: Path) -> None:
     ] == [True, True]
 
 
+def test_growth_halts_on_the_way_to_a_target_that_the_compute_does_not_train(
+    tmp_path: Path,
+) -> None:
+    far = _with({"targets": ({"share": 0.05},)})
+    result, path = _run(far, tmp_path / "far")
+    limit = int(0.05 * _standard()[1])
+    assert result.end == "targets: all 1 are served"
+    station, tuned = result.members
+    assert (station.kind, tuned.kind) == ("grown", "tuned")
+    assert station.origin == f"station before target 1 of 1: max_macs {_standard()[1] // 32}"
+    assert tuned.origin == f"target 1 of 1: max_macs {limit}"
+    assert station.macs <= _standard()[1] // 32 < 0.9 * limit < tuned.macs <= limit
+    assert load(station.checkpoint)[0].cost()[1] == station.macs
+    assert COMPUTE - 2 * 3 * 64 * tuned.macs < result.training_macs <= COMPUTE
+    halts = [step.step for step in path.step_records if step.macs == station.macs]
+    assert 3 * 64 * station.macs * max(halts) > 0.6 * COMPUTE
+    assert path.step_records[max(0, len(halts) - 1)].phase == "anneal"
+    assert tuned.validation_accuracy > 0.9
+
+    straight, _ = _run(replace(far, growth=replace(far.growth, split=(1.0,))), tmp_path / "told")
+    assert all("station" not in member.origin for member in straight.members)
+
+
 def test_policies_hold_on_the_way(tmp_path: Path) -> None:
     result, _ = _run(
         _with({"multiple": 4, "exclude": ["conv1"], "min_width": 4, "max_width": 40}), tmp_path
