@@ -14,6 +14,9 @@ OURS = "ours"
 ALONE = "ours-alone"
 """The same with one budget in a run."""
 
+STRAIGHT = "ours-alone-straight"
+"""The same without a station on the way, as a split of the compute asks for."""
+
 NARROW = ("uniform-even", "uniform-epochs")
 PRUNED = ("pruned-l2", "pruned-taylor")
 

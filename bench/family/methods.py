@@ -25,7 +25,8 @@ METHODS: dict[str, Method] = {
     "ours-long-hold": ours.varied(hold=0.7),
     "ours-short-hold": ours.varied(hold=0.3),
     "uniform-alone": rivals_uniform.alone,
-    "ours-alone": ours.alone,
+    "ours-alone": ours.alone(),
+    "ours-alone-straight": ours.alone(halts=False),
 }
 """Name -> method, in the order in which they are run."""
 
@@ -43,6 +44,7 @@ TITLES = {
     "ours-long-hold": "ours, annealed in 0.3 of a stage",
     "ours-short-hold": "ours, annealed in 0.7 of a stage",
     "ours-alone": "ours, one budget, all of C each",
+    "ours-alone-straight": "ours, one budget, no station, all of C each",
     "uniform-even": "2a narrow from scratch, C/5 each",
     "uniform-epochs": "2b narrow from scratch, equal epochs",
     "uniform-alone": "2c narrow from scratch, all of C each",

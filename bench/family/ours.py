@@ -28,19 +28,23 @@ def ours(task: Task) -> Outcome:
     return grown(task, OURS)
 
 
-def alone(task: Task) -> Outcome:
-    """Grow to one budget with all of the compute, a run for each budget."""
-    outcome = Outcome()
-    for budget in task.budgets:
-        one = grown(replace(task, budgets=(budget,)), OURS)
-        outcome.members += one.members
-        outcome.runs += one.runs
-    return outcome
-
-
 def varied(**change: Any) -> Method:  # noqa: ANN401 - any field of a way
     """Return ours with another choice in its way."""
     return lambda task: grown(task, replace(OURS, **change))
+
+
+def alone(**change: Any) -> Method:  # noqa: ANN401 - any field of a way
+    """Return growth to one budget with all of the compute, a run for each budget."""
+
+    def runs(task: Task) -> Outcome:
+        outcome = Outcome()
+        for budget in task.budgets:
+            one = grown(replace(task, budgets=(budget,)), replace(OURS, **change))
+            outcome.members += one.members
+            outcome.runs += one.runs
+        return outcome
+
+    return runs
 
 
 def level(task: Task) -> Outcome:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.family import rows as kept
-from bench.family.claims import ALONE, OURS, PRUNED, SEEDS, verdicts
+from bench.family.claims import ALONE, OURS, PRUNED, SEEDS, STRAIGHT, verdicts
 from bench.family.methods import TITLES
 from bench.family.plot import drawn
 from bench.family.rows import Row
@@ -21,6 +21,13 @@ PAGE = Path("docs/results/family.md")
 
 MORE = 1.05
 """How much more than three times the compute still counts as that, against ours."""
+
+RACERS = {
+    OURS: "all budgets in one run",
+    ALONE: "one budget",
+    STRAIGHT: "one budget, no station",
+}
+"""Runs of ours that may be the first to have a rival's accuracy."""
 
 _HEAD = """# One run, a family: accuracy against cost
 
@@ -112,7 +119,7 @@ def _raced(rows: Sequence[Row], setting: Setting, ours: Line, pruned: Sequence[L
     machines = {line.machines for line in pruned}
     of_any = [
         (method, compute, line)
-        for method in (OURS, ALONE)
+        for method in RACERS
         for compute, line in _of_any_compute(rows, setting, method).items()
         if line.machines in machines
     ]
@@ -120,7 +127,7 @@ def _raced(rows: Sequence[Row], setting: Setting, ours: Line, pruned: Sequence[L
         there = {line.machines for *_, line in of_any}
         told_of = "; ".join(
             f"{what}, C = {', '.join(told)} T"
-            for method, what in ((OURS, "all budgets in one run"), (ALONE, "one budget"))
+            for method, what in RACERS.items()
             if (told := [f"{compute / 1e12:g}" for name, compute, _ in of_any if name == method])
         )
         blocks.append(

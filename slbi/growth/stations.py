@@ -10,9 +10,13 @@ Source: docs/method.md, "Growth toward targets".
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from slbi.growth.stages import CALM_STEPS, FIRST_SHARE, Target, around, least_compute, main_target
+from slbi.growth.stages import FIRST_SHARE, Target, around, least_compute, main_target
 
-FAR = 1.5
+STEPS = 2000
+"""Steps of a network at a station, where growth does not start from a larger one. Source:
+docs/decisions/0046."""
+
+FAR = 2.0
 """Multiply-accumulates of a target relative to those of a station on the way to it, at least;
 likewise of a station relative to the target before it. Source: docs/decisions/0046."""
 
@@ -45,7 +49,7 @@ def station(
     if before == len(sizes):
         return None
     part = around(before, compute, [*steps[:before], 0, *steps[before:]])[before]
-    macs = int(part * compute) // (CALM_STEPS * passes)
+    macs = int(part * compute) // (STEPS * passes)
     if main is None:
         macs = max(least, macs)
     elif macs < FAR * sizes[main]:

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from bench.family.data import images
 from bench.family.methods import METHODS, TITLES
@@ -25,9 +26,25 @@ def test_no_method_spends_more_than_its_compute_or_passes_a_budget(method: str) 
     assert [made.budget for made in outcome.members] == [0.05, 0.2]
     for made, limit in zip(outcome.members, task.limits, strict=True):
         assert count(made.net, standard.shape)[1] <= limit
-    assert len(outcome.runs) == (2 if method.endswith("alone") else 1)
+    assert len(outcome.runs) == (2 if "alone" in method else 1)
     assert all(0.7 * COMPUTE < spent <= COMPUTE for spent in outcome.runs)
     assert data.test.reads == 0
+
+
+def test_a_far_budget_has_a_station_before_it_and_a_near_one_has_none() -> None:
+    data = images("digits")
+    standard = Standard("small-vgg", data.channels, data.size, 10)
+    task = Task(
+        standard=standard, images=300, data=data, budgets=(0.02, 0.2), compute=COMPUTE, seed=0
+    )
+    halted, straight = (METHODS[name](task) for name in ("ours-alone", "ours-alone-straight"))
+    alike = [
+        all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+        for one, other in (
+            (a.net, b.net) for a, b in zip(halted.members, straight.members, strict=True)
+        )
+    ]
+    assert alike == [True, False]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -81,7 +81,7 @@ TARGETS = replace(
 FAR = replace(
     VGG,
     optim=replace(VGG.optim, batch=32),
-    growth=GrowthConfig(targets=({"share": 0.05},), max_training_macs=2_000_000_000),
+    growth=GrowthConfig(targets=({"share": 0.08},), max_training_macs=2_000_000_000),
 )
 """A target that so little compute does not train, and a station before it."""
 
@@ -167,6 +167,7 @@ PHASES = {
     "grow resnet": {"grow", "tune", "prune"},
     "grow, all knobs": {"grow", "tune", "prune"},
     "grow to targets": {"grow", "anneal"},
+    "grow to a far target": {"grow", "anneal"},
     "train": {"train"},
     "weights": {"train", "finetune", "retrain"},
     "ticket": {"train", "ticket", "random", "dense"},
@@ -174,6 +175,11 @@ PHASES = {
     "prune, masked": {"prune"},
 }
 """What each kind goes through, so that a death falls into each."""
+
+
+def test_one_of_them_halts_on_its_way(unbroken: Unbroken) -> None:
+    origins = [member.origin for member in unbroken("grow to a far target").result.members]
+    assert origins[0].startswith("station before target 1 of 1")
 
 
 @pytest.mark.parametrize(
