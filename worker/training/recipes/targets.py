@@ -61,7 +61,7 @@ class Leg:
     """What a run trains in one piece: a round at a constant rate, or the annealing for a target."""
 
     target: int
-    """Which one it is on the way to, from 0."""
+    """Which one it is on the way to, from 0; a station counts."""
     rooms: list[dict[str, int]]
     """Limits of every round of this target."""
     round: int
