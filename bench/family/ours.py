@@ -33,13 +33,18 @@ def varied(**change: Any) -> Method:  # noqa: ANN401 - any field of a way
     return lambda task: grown(task, replace(OURS, **change))
 
 
-def alone(**change: Any) -> Method:  # noqa: ANN401 - any field of a way
-    """Return growth to one budget with all of the compute, a run for each budget."""
+def alone(*, halts: bool = True) -> Method:
+    """Return growth to one budget with all of the compute, a run for each budget.
+
+    Args:
+        halts: whether there may be a station on the way.
+    """
+    way = replace(OURS, halts=halts)
 
     def runs(task: Task) -> Outcome:
         outcome = Outcome()
         for budget in task.budgets:
-            one = grown(replace(task, budgets=(budget,)), replace(OURS, **change))
+            one = grown(replace(task, budgets=(budget,)), way)
             outcome.members += one.members
             outcome.runs += one.runs
         return outcome

@@ -86,6 +86,11 @@ def on_the_way(targets: Sequence[Target], halt: Station | None) -> tuple[Target,
     return (*targets[:before], there, *targets[before:])
 
 
+def asked(targets: Sequence[Target]) -> int:
+    """Return how many targets somebody asked for, the station not among them."""
+    return sum(target.asked for target in targets)
+
+
 def numbered(targets: Sequence[Target], index: int) -> int:
     """Return the number, from 1, of the target that one is, or that a station is on the way to.
 
@@ -93,7 +98,7 @@ def numbered(targets: Sequence[Target], index: int) -> int:
         targets: with the station among them.
         index: which one, from 0.
     """
-    return 1 + sum(target.asked for target in targets[:index])
+    return 1 + asked(targets[:index])
 
 
 def called(targets: Sequence[Target], index: int) -> str:
@@ -103,5 +108,5 @@ def called(targets: Sequence[Target], index: int) -> str:
         targets: with the station among them.
         index: which one, from 0.
     """
-    name = f"target {numbered(targets, index)} of {sum(target.asked for target in targets)}"
+    name = f"target {numbered(targets, index)} of {asked(targets)}"
     return name if targets[index].asked else f"station before {name}"

@@ -21,7 +21,15 @@ from slbi.growth.stages import (
     rooms,
     share,
 )
-from slbi.growth.stations import Station, called, least_station, numbered, on_the_way, station
+from slbi.growth.stations import (
+    Station,
+    asked,
+    called,
+    least_station,
+    numbered,
+    on_the_way,
+    station,
+)
 from slbi.growth.twins import round_mu
 from slbi.nets.backbone import Backbone
 from worker.training import backbones
@@ -138,7 +146,8 @@ def notes(config: GrowConfig, net: Backbone, batches: Batches) -> dict[str, Any]
     wanted = targets(config.growth, net)
     check_first(net.cost(), wanted[0])
     whole, growth = compute(config, net, batches.images), config.growth
-    steps = _steps(net, wanted, batches.batch)
+    sizes, passes = [_most(net, target) for target in wanted], BACKWARD * batches.batch
+    steps = [passes * size for size in sizes]
     least = least_compute(steps, hold=growth.hold, split=growth.split)
     if whole < least:
         raise ValueError(
@@ -147,7 +156,6 @@ def notes(config: GrowConfig, net: Backbone, batches: Batches) -> dict[str, Any]
         )
     if growth.split is not None:
         return {}
-    sizes, passes = [_most(net, target) for target in wanted], BACKWARD * batches.batch
     standard = backbones.standard_widths(net.name, net.size, net.stem)
     least = least_station(net.cost()[1], net.cost(standard)[1])
     halt = station(whole, sizes, least, passes=passes, hold=growth.hold)
@@ -182,8 +190,8 @@ class _Course:
         """Begin the way to a target, in place of the run."""
         run, growth = self.run, self.config.growth
         if (late := run.team.told(self.budget.late(run.clock() - run.begun))) is not None:
-            served = numbered(self.targets, number) - 1
-            run.end = f"{late}; {served} of {self._asked()} targets are served"
+            served = asked(self.targets[:number])
+            run.end = f"{late}; {served} of {asked(self.targets)} targets are served"
             return
         whole = compute(self.config, run.net, run.batches.images)
         steps = _steps(run.net, self.targets, run.batches.batch)
@@ -246,7 +254,7 @@ class _Course:
             net = self.family.settled(run, images)
         self.family.add(run, net, "tuned" if target.asked else "grown", origin, run.validate(net))
         if leg.target + 1 == len(self.targets):
-            run.end = f"targets: all {self._asked()} are served"
+            run.end = f"targets: all {asked(self.targets)} are served"
         else:
             self.stage(leg.target + 1)
 
@@ -261,9 +269,6 @@ class _Course:
         else:
             with at_new_rate(self.config, run):
                 run.train([leg.rate] * length, run.selected)
-
-    def _asked(self) -> int:
-        return sum(target.asked for target in self.targets)
 
     def _set_out(self, leg: Leg) -> None:
         self.run.notes[LEG] = asdict(leg)
