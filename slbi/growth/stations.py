@@ -16,7 +16,7 @@ STEPS = 2000
 """Steps of a network at a station, where growth does not start from a larger one. Source:
 docs/decisions/0046."""
 
-FAR = 2.0
+FAR = 2.5
 """Multiply-accumulates of a target relative to those of a station on the way to it, at least;
 likewise of a station relative to the target before it. Source: docs/decisions/0046."""
 

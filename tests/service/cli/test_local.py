@@ -80,7 +80,9 @@ def test_a_diverging_run_exits_with_1(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_exits_with_130(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "service.cli.main", "grow", "digits", "vgg11", "--json"]
+    # Who starts the tests in the background has SIGINT ignored, which a child inherits.
+    heeding = ["env", "--default-signal=INT", sys.executable]
+    command = [*heeding, "-m", "service.cli.main", "grow", "digits", "vgg11", "--json"]
     with subprocess.Popen(
         [*command, "--output", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -29,20 +29,20 @@ def test_growth_halts_at_what_the_compute_trains_well() -> None:
     # The target has a tenth, so the station has nine.
     assert halt(100 * enough, 1000) == Station(before=0, macs=90)
     assert halt(100 * enough, 200) is None, "the target itself has a thousand steps"
-    assert halt(40 * enough, 81) == Station(before=0, macs=36)
-    assert halt(40 * enough, 80) is None, "so it has"
-    assert halt(20 * enough, 60) == Station(before=0, macs=30), "none is smaller than the start"
-    assert halt(20 * enough, 59) is None, "it is near"
+    assert halt(40 * enough, 90) == Station(before=0, macs=36)
+    assert halt(40 * enough, 89) is None, "it is near"
+    assert halt(20 * enough, 75) == Station(before=0, macs=30), "none is smaller than the start"
+    assert halt(20 * enough, 74) is None, "it is near"
 
 
 def test_growth_halts_between_two_targets_that_are_far_apart() -> None:
     enough = STEPS * PASSES
     # What is below a station has 1.3 / 3 of the compute, and what is above it a tenth.
     macs = int(100 * (1 - 1.3 / 3 - 0.1))
-    assert halt(100 * enough, 20, 1000) == Station(before=1, macs=macs)
-    assert halt(100 * enough, macs // 2 + 1, 1000) is None, "the first target is near"
-    assert halt(40 * enough, 8, 36) == Station(before=1, macs=18)
-    assert halt(40 * enough, 8, 35) is None, "the second is"
+    assert halt(100 * enough, 18, 1000) == Station(before=1, macs=macs)
+    assert halt(100 * enough, 19, 1000) is None, "the first target is near"
+    assert halt(40 * enough, 7, 45) == Station(before=1, macs=18)
+    assert halt(40 * enough, 7, 44) is None, "the second is"
 
 
 def test_it_does_not_halt_where_the_rest_would_not_pay_for_the_last_target() -> None:
